@@ -1,0 +1,2 @@
+// Package tutti proves whether more nodes really mean more uptime.
+package tutti

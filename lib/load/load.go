@@ -1,0 +1,112 @@
+// Package load says what load is: a schedule, the requests on it, and who sends
+// them. Senders are in the packages below it: httpload sends HTTP.
+package load
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+// A Pacer is an open-loop schedule: when each request is due, however slow the
+// answers are. It is a pure function.
+type Pacer interface {
+	// Due is when request n, counted from 0, is to be sent, as an offset from the start of
+	// measured load; the warm-up lies before zero. It never falls as n rises.
+	Due(n uint64) time.Duration
+	// Count is how many requests the schedule has.
+	Count() uint64
+}
+
+// Constant is a constant rate over a warm-up and measured load.
+//
+//	        zero
+//	 warmup  |          for
+//	|· · · · |· · · · · · · · · · ·|
+//	0 1 2    Warm()                 Count()
+type Constant struct {
+	PerSecond   float64
+	Warmup, For time.Duration
+}
+
+var _ Pacer = Constant{}
+
+// Warm is how many requests belong to the warm-up: the first ones.
+func (c Constant) Warm() uint64 { return c.in(c.Warmup) }
+
+// Count is how many requests the schedule has, warm-up included.
+func (c Constant) Count() uint64 { return c.Warm() + c.in(c.For) }
+
+// Due is when request n is to be sent. The first of measured load is due at zero.
+func (c Constant) Due(n uint64) time.Duration {
+	k := float64(n) - float64(c.Warm())
+	return time.Duration(math.Floor(k * float64(time.Second) / c.PerSecond))
+}
+
+// in is how many requests fit into d: those due at k/rate < d.
+func (c Constant) in(d time.Duration) uint64 {
+	return uint64(math.Ceil(c.PerSecond*d.Seconds() - 1e-9))
+}
+
+// A Plan is all that a generator needs, and nothing that it must look up.
+type Plan struct {
+	Rate    Constant      `json:"rate"`
+	Timeout time.Duration `json:"timeout"` // from the due time
+	// Ingress is the base URL; Dial is the host:port to connect to instead of its host,
+	// resolved by the harness, so that a dead name service is the target's trouble and not ours.
+	Ingress        string    `json:"ingress"`
+	Dial           string    `json:"dial,omitempty"`
+	Requests       []Request `json:"requests"`
+	NodeHeader     string    `json:"node_header,omitempty"`
+	AttemptsHeader string    `json:"attempts_header,omitempty"`
+	Seed           int64     `json:"seed"`
+	MaxInflight    int       `json:"max_inflight"` // requests beyond it are shed
+}
+
+// A Request is one kind of request.
+type Request struct {
+	Name    string            `json:"name"`
+	Weight  float64           `json:"weight"` // share among the requests; 0 counts as 1
+	Method  string            `json:"method"`
+	Path    string            `json:"path"` // a template
+	Headers map[string]string `json:"headers,omitempty"`
+	Body    string            `json:"body,omitempty"` // a template
+	Expect  Expect            `json:"expect"`
+}
+
+// Expect says which answers are good. The zero value takes any status 200–399.
+type Expect struct {
+	Status   []int             `json:"status,omitempty"`
+	Body     *string           `json:"body,omitempty"`     // the whole body
+	Contains string            `json:"contains,omitempty"` // a part of the body
+	Header   map[string]string `json:"header,omitempty"`   // each with exactly this value
+	Within   time.Duration     `json:"within,omitempty"`   // response time; later is class slow
+}
+
+// A Generator sends a plan's requests.
+type Generator interface {
+	// Generate sends every request of the plan when it is due and emits one sample for each, from
+	// any goroutine. It calls started with the wall-clock time of zero, before the first
+	// request. It returns when every request has its sample, or soon after ctx is done.
+	Generate(ctx context.Context, p Plan, started func(zero time.Time), emit func(record.Sample)) error
+}
+
+// Check reports what makes the plan one that cannot be sent.
+func (p Plan) Check() error {
+	switch {
+	case !(p.Rate.PerSecond > 0) || math.IsInf(p.Rate.PerSecond, 0):
+		return fmt.Errorf("rate %v/s: must be above 0", p.Rate.PerSecond)
+	case p.Rate.For <= 0:
+		return fmt.Errorf("measured load lasts %v: must be above 0", p.Rate.For)
+	case p.Timeout <= 0:
+		return fmt.Errorf("timeout %v: must be above 0", p.Timeout)
+	case len(p.Requests) == 0:
+		return fmt.Errorf("no requests")
+	case p.MaxInflight <= 0:
+		return fmt.Errorf("in-flight bound %d: must be above 0", p.MaxInflight)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package record
+
+import (
+	"sort"
+	"time"
+)
+
+// Grid is the length of a bin, and the resolution of phases and of recovery.
+const Grid = 100 * time.Millisecond
+
+// None stands for a time that does not exist.
+const None = time.Duration(-1 << 63)
+
+// A Sample is one scheduled request and what became of it.
+type Sample struct {
+	Seq     uint64        // number in the schedule, from 0
+	Request int           // index into [Header.Requests]
+	Due     time.Duration // when it was to be sent: a pure function of Seq
+	Sent    time.Duration // when it went out; [None] if it did not
+	Free    time.Duration // when a connection was free for it; [None] if at once
+	Done    time.Duration // when its outcome was known
+	Class   Class
+	Node    string   // who answered, as the node header said; "" if nobody did
+	Tried   []string // every node that the balancer tried, in order
+	Traced  bool     // Tried is known, even if empty
+}
+
+// OwnLag is what the generator itself added: sent − max(due, connection free).
+func (s Sample) OwnLag() time.Duration {
+	if s.Sent == None {
+		return 0
+	}
+	from := s.Due
+	if s.Free != None {
+		from = max(from, s.Free)
+	}
+	return max(s.Sent-from, 0)
+}
+
+// A Bin sums the requests that were due in [Index × Grid, (Index+1) × Grid).
+type Bin struct {
+	Index int    `json:"i"`
+	Due   uint64 `json:"due"` // all requests due; equals the sum over Cells
+	Good  uint64 `json:"good"`
+
+	// Due times of the first and last good request, and the largest gap between
+	// consecutive ones inside the bin. [None] where there is none.
+	GoodFirst time.Duration `json:"gf"`
+	GoodLast  time.Duration `json:"gl"`
+	GoodGap   time.Duration `json:"gg"`
+
+	Cells []Cell `json:"cells,omitempty"` // by request, node, class, in order
+
+	// Tried counts requests by each node the balancer tried for them; Untraced
+	// those of which nobody told (no answer came), so that any node is possible.
+	Tried    map[string]uint64 `json:"tried,omitempty"`
+	Untraced uint64            `json:"untraced,omitempty"`
+
+	// Lag is sent − due. Excused counts bad requests of which the generator's own lag
+	// took more than a tenth of the timeout: a punctual generator might have had an answer.
+	Lag     *Hist  `json:"lag,omitempty"`
+	Excused uint64 `json:"excused,omitempty"`
+}
+
+// Start is the beginning of the bin.
+func (b *Bin) Start() time.Duration { return time.Duration(b.Index) * Grid }
+
+// A Cell is the part of a bin with one request, node and class.
+type Cell struct {
+	Request  int           `json:"r"`
+	Node     string        `json:"n,omitempty"`
+	Class    Class         `json:"c"`
+	Count    uint64        `json:"k"`
+	First    time.Duration `json:"f"` // due time of the first
+	Last     time.Duration `json:"l"` // and of the last
+	Response *Hist         `json:"resp,omitempty"`
+	Unlagged *Hist         `json:"unlag,omitempty"` // response less the generator's own lag
+	Service  *Hist         `json:"svc,omitempty"`   // done − sent
+}
+
+// IndexOf returns the bin to which a due time belongs.
+func IndexOf(due time.Duration) int {
+	i := due / Grid
+	if due < 0 && due%Grid != 0 {
+		i--
+	}
+	return int(i)
+}
+
+// sortCells puts the cells into their one order, so that equal bins have equal bytes.
+func sortCells(cells []Cell) {
+	sort.Slice(cells, func(i, j int) bool {
+		a, b := &cells[i], &cells[j]
+		if a.Request != b.Request {
+			return a.Request < b.Request
+		}
+		if a.Node != b.Node {
+			return a.Node < b.Node
+		}
+		return a.Class < b.Class
+	})
+}
+
+// Rename replaces node names in the bin by what name returns for them, merging
+// cells that come to have the same name.
+func (b *Bin) Rename(name func(string) string) {
+	type key struct {
+		request int
+		node    string
+		class   Class
+	}
+	at := make(map[key]int, len(b.Cells))
+	kept := b.Cells[:0]
+	for _, c := range b.Cells {
+		if c.Node != "" {
+			c.Node = name(c.Node)
+		}
+		k := key{c.Request, c.Node, c.Class}
+		i, seen := at[k]
+		if !seen {
+			at[k] = len(kept)
+			kept = append(kept, c)
+			continue
+		}
+		kept[i].merge(&c)
+	}
+	b.Cells = kept
+	sortCells(b.Cells)
+	if b.Tried != nil {
+		tried := make(map[string]uint64, len(b.Tried))
+		for n, k := range b.Tried {
+			tried[name(n)] += k
+		}
+		b.Tried = tried
+	}
+}
+
+func (c *Cell) merge(o *Cell) {
+	c.Count += o.Count
+	c.First, c.Last = min(c.First, o.First), max(c.Last, o.Last)
+	for _, h := range []struct{ to, from **Hist }{
+		{&c.Response, &o.Response}, {&c.Unlagged, &o.Unlagged}, {&c.Service, &o.Service},
+	} {
+		if *h.from == nil {
+			continue
+		}
+		if *h.to == nil {
+			*h.to = new(Hist)
+		}
+		(*h.to).Merge(*h.from)
+	}
+}

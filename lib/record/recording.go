@@ -1,0 +1,139 @@
+package record
+
+import "time"
+
+// Version is the version of the recording's format. A reader refuses others.
+const Version = 1
+
+// A Header is what was planned for a trial, and when its clock began.
+type Header struct {
+	Version int    `json:"version"`
+	Run     string `json:"run"`
+	Arm     string `json:"arm"`
+	Block   int    `json:"block"` // from 1; trials are compared within a block
+	Order   int    `json:"order"` // from 1: when in the run this trial ran
+	Seed    int64  `json:"seed"`  // the same for all arms of a block
+
+	Zero     time.Time     `json:"zero"` // start of measured load, on the engine's clock
+	Warmup   time.Duration `json:"warmup"`
+	For      time.Duration `json:"for"` // measured load
+	Timeout  time.Duration `json:"timeout"`
+	Rate     float64       `json:"rate"`     // requests due per second
+	Requests []string      `json:"requests"` // the names of the requests
+	Nodes    []Node        `json:"nodes"`
+
+	Attempts bool `json:"attempts"` // the scenario names an attempts header
+}
+
+// A Node is one replica of the target.
+type Node struct {
+	Name     string `json:"name"` // service-n, n from 1
+	Service  string `json:"service"`
+	Balanced bool   `json:"balanced"` // of the service whose replicas are "the nodes"
+	Address  string `json:"address,omitempty"`
+	ID       string `json:"id,omitempty"`    // the container's
+	Image    string `json:"image,omitempty"` // digest of its image
+}
+
+// Kinds of events that happen to a node. They are what the engine says.
+const (
+	NodeStart   = "start"
+	NodeDie     = "die"
+	NodePause   = "pause"
+	NodeUnpause = "unpause"
+	NodeOOM     = "oom"
+	NodeHealth  = "health" // Detail: healthy, unhealthy
+	NodeRemove  = "remove"
+)
+
+// An Event is something that happened during a trial and is no request.
+type Event struct {
+	At     time.Duration `json:"at"`
+	Within time.Duration `json:"within,omitempty"` // uncertainty: it happened in [At−Within, At]
+	Kind   string        `json:"kind"`
+	Node   string        `json:"node,omitempty"`
+	Fault  string        `json:"fault,omitempty"`
+	Source string        `json:"source"` // engine, harness, agent
+	Detail string        `json:"detail,omitempty"`
+}
+
+// An Edge is a measured instant: it lies in [From, To]. Its value is To, the moment
+// from which the effect is known to be there.
+type Edge struct {
+	From   time.Duration `json:"from"`
+	To     time.Duration `json:"to"`
+	Source string        `json:"source"` // who measured it
+}
+
+// A Proof is the evidence that a fault did to one node what it claims.
+type Proof struct {
+	Node string `json:"node"`
+	What string `json:"what"` // such as "engine event die, exit code 137"
+	OK   bool   `json:"ok"`
+}
+
+// Why a fault ended.
+const (
+	EndedFor     = "its time was over"
+	EndedLoad    = "measured load ended"
+	EndedItself  = "it is done when it has happened" // restart
+	EndedAborted = "the trial was aborted"
+)
+
+// A Fault is what really happened of one planned fault.
+type Fault struct {
+	Name string        `json:"name"`
+	Verb string        `json:"verb"`
+	Line int           `json:"line,omitempty"` // in the scenario file
+	At   time.Duration `json:"at"`             // as planned
+	For  time.Duration `json:"for,omitempty"`  // as planned; 0: to the end of load
+
+	Nodes   []string `json:"nodes"`           // the chosen ones
+	Onset   *Edge    `json:"onset,omitempty"` // nil: it never began
+	Heal    *Edge    `json:"heal,omitempty"`  // nil: it never healed
+	Means   string   `json:"means"`           // the implementation used
+	Proof   []Proof  `json:"proof"`
+	Ended   string   `json:"ended,omitempty"`
+	Problem string   `json:"problem,omitempty"` // what went wrong; the trial is invalid
+}
+
+// Proven reports whether the fault has begun and every chosen node has its proof.
+func (f *Fault) Proven() bool {
+	if f.Onset == nil || len(f.Nodes) == 0 || f.Problem != "" {
+		return false
+	}
+	ok := make(map[string]bool)
+	for _, p := range f.Proof {
+		ok[p.Node] = ok[p.Node] || p.OK
+	}
+	for _, n := range f.Nodes {
+		if !ok[n] {
+			return false
+		}
+	}
+	return true
+}
+
+// Generator is what the load generator says of itself at the end of a trial.
+type Generator struct {
+	Scheduled uint64        `json:"scheduled"`
+	Counted   uint64        `json:"counted"` // requests with an outcome; must equal Scheduled
+	CPU       time.Duration `json:"cpu"`     // user and system time
+	MaxRSS    uint64        `json:"max_rss"` // bytes
+	Inflight  int           `json:"inflight"`
+	Complete  bool          `json:"complete"` // the whole schedule was run
+}
+
+// A Recording is everything that is known of one trial. Analysis starts from it
+// and from nothing else.
+type Recording struct {
+	Header
+	Bins      []Bin // by index, ascending; negative ones are the warm-up
+	Events    []Event
+	Faults    []Fault
+	Generator Generator
+
+	// Problems are reasons why the trial cannot be trusted, found while it ran: a target that
+	// did not get ready, a header that names no replica. Any makes it invalid.
+	Problems []string
+}

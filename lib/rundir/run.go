@@ -1,0 +1,143 @@
+// Package rundir is the folder that a run leaves: the plan, a recording for each
+// trial, and run.json, from which everything else can be made again.
+package rundir
+
+import (
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+// Schema is the value of [Run.Schema]: the format's name and version.
+const Schema = "tutti.run/v1"
+
+// A Run is run.json. Times are seconds, ratios 0…1; null stands where a value is not finite.
+type Run struct {
+	Schema     string         `json:"schema"`
+	Name       string         `json:"name"`
+	Hypothesis string         `json:"hypothesis,omitempty"`
+	ID         string         `json:"id"`
+	Verdict    Verdict        `json:"verdict"`
+	ExitCode   int            `json:"exit_code"`
+	Reasons    []string       `json:"reasons"`
+	Objectives []Objective    `json:"objectives"`
+	Baseline   string         `json:"baseline,omitempty"`
+	ArmOrder   []string       `json:"arm_order"` // as in the scenario
+	Arms       map[string]Arm `json:"arms"`
+	Trials     []Trial        `json:"trials"`
+	Faults     []Fault        `json:"faults"`
+	Load       Load           `json:"load"`
+	Repeats    int            `json:"repeats"` // blocks asked for
+	Provenance Provenance     `json:"provenance"`
+}
+
+// A Verdict is the run's: one of slo's outcomes, or "interrupted" or "error" where there is none.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inconclusive Verdict = "inconclusive"
+	Invalid      Verdict = "invalid"
+	Interrupted  Verdict = "interrupted"
+	Errored      Verdict = "error" // the run could not be carried out; Reasons say why
+)
+
+// An Objective is one objective, judged.
+type Objective struct {
+	Name       string       `json:"name"`
+	Text       string       `json:"text"`
+	Line       int          `json:"line"`
+	Severity   slo.Severity `json:"severity"`
+	Margin     float64      `json:"margin"`
+	Verdict    Verdict      `json:"verdict"`
+	Form       slo.Form     `json:"form"`
+	Op         string       `json:"op"`
+	Limit      *float64     `json:"limit"`
+	N          int          `json:"n"`
+	Reason     string       `json:"reason,omitempty"`
+	MoreBlocks int          `json:"more_blocks,omitempty"`
+	Value                   // value low high unit state note
+	Arms       []string     `json:"arms"`
+	PerBlock   []BlockValue `json:"per_block,omitempty"`
+}
+
+// A BlockValue is an objective's value in one block.
+type BlockValue struct {
+	Block int            `json:"block"`
+	Value *float64       `json:"value"`
+	State analysis.State `json:"state"`
+}
+
+// A Value is an estimate over trials with its two-sided 95 % interval.
+type Value struct {
+	Value *float64       `json:"value"` // null unless state is ok; for censored the point up to which it did not happen
+	Low   *float64       `json:"low"`
+	High  *float64       `json:"high"`
+	Unit  analysis.Unit  `json:"unit"`
+	State analysis.State `json:"state"` // ok, never, censored, no-data
+	N     int            `json:"n,omitempty"`
+	Note  string         `json:"note,omitempty"`
+}
+
+// An Arm is what was measured of one arm, over its valid trials.
+type Arm struct {
+	Metrics  map[string]Value                    `json:"metrics"`  // by analysis.Ref's String
+	Phases   map[analysis.Phase]map[string]Value `json:"phases"`   //
+	Requests map[string]map[string]Value         `json:"requests"` // by the request's name
+	Scale    map[string]int                      `json:"scale,omitempty"`
+}
+
+// A Trial is one trial, in the order in which they ran.
+type Trial struct {
+	Arm      string           `json:"arm"`
+	Block    int              `json:"block"`
+	Order    int              `json:"order"`
+	Dir      string           `json:"dir"` // relative to the run's folder
+	Start    time.Time        `json:"start"`
+	Valid    bool             `json:"valid"`
+	Counted  bool             `json:"counted"` // valid, and so is its whole block
+	Problems []string         `json:"problems,omitempty"`
+	Metrics  map[string]Value `json:"metrics"`
+}
+
+// A Fault is what one fault did in one trial.
+type Fault struct {
+	Arm   string `json:"arm"`
+	Block int    `json:"block"`
+	Order int    `json:"order"`
+	record.Fault
+	Proven    bool              `json:"proven"`
+	Signature map[string]uint64 `json:"signature"` // bad requests by class while it was in force
+}
+
+// Load is what was sent, as in the scenario.
+type Load struct {
+	Rate     float64  `json:"rate"` // 1/s
+	For      float64  `json:"for"`
+	Warmup   float64  `json:"warmup"`
+	Timeout  float64  `json:"timeout"`
+	Requests []string `json:"requests"`
+}
+
+// Provenance is what somebody needs to repeat the run or to distrust it.
+type Provenance struct {
+	Tutti    string            `json:"tutti"` // version and commit
+	Go       string            `json:"go"`
+	OS       string            `json:"os"`
+	Engine   string            `json:"engine"` // docker, process
+	Reason   string            `json:"reason"` // why this engine
+	Details  map[string]string `json:"details"`
+	Images   map[string]string `json:"images"` // digest by service
+	Seed     int64             `json:"seed"`
+	Scenario string            `json:"scenario"` // file name
+	SHA256   string            `json:"sha256"`   // of the scenario's text
+	Started  time.Time         `json:"started"`
+	Ended    time.Time         `json:"ended"`
+	Command  []string          `json:"command"`
+	Host     map[string]string `json:"host"`            // cores, memory, kernel …
+	Notes    []string          `json:"notes,omitempty"` // what was rewritten in the Compose files
+}

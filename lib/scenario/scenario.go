@@ -1,0 +1,84 @@
+// Package scenario reads scenario files: what a user writes, checked before
+// anything starts. See scenarios/README.md for the format.
+package scenario
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+// A Scenario is one experiment, typed, with the defaults filled in.
+type Scenario struct {
+	File       string // as given to Parse, for messages
+	Source     []byte // the file's text
+	Name       string
+	Hypothesis string
+	Arms       []Arm // in the order of the file; without `arms` there is one, named "target"
+	Baseline   string
+	Load       Load
+	Objectives []slo.Objective
+	Repeats    int
+	Seed       int64
+	Engine     string // docker, process, or "" for unset
+}
+
+// An Arm is one variant of the target, with all that it inherits from the scenario filled in.
+type Arm struct {
+	Name       string
+	Compose    []string // paths as in the file, relative to the scenario's folder: the target's, then the arm's
+	Profiles   []string
+	Env        map[string]string
+	Ingress    *url.URL
+	Ready      Ready
+	Nodes      string // the balanced service, "" if not said
+	NodeHeader string
+	Attempts   string // the attempts header
+	Scale      map[string]int
+	Faults     []Fault
+	Line       int
+}
+
+// Ready says when a target is ready for load.
+type Ready struct {
+	Path   string // polled through the ingress; "" means a TCP connect
+	Within time.Duration
+}
+
+// Load is what is sent.
+type Load struct {
+	Rate     float64 // per second
+	For      time.Duration
+	Warmup   time.Duration
+	Timeout  time.Duration
+	Requests []load.Request
+}
+
+// A Fault is one planned fault.
+type Fault struct {
+	Name     string
+	Verb     string
+	At       time.Duration
+	For      time.Duration // 0: until measured load ends
+	Selector fault.Selector
+	Params   fault.Params
+	Fault    fault.Fault // made by the verb's Kind
+	Line     int
+}
+
+// An Error is one thing wrong with a scenario file.
+type Error struct {
+	File         string
+	Line, Column int    // from 1, the column in characters
+	Length       int    // characters to underline
+	Msg          string // lower case, no full stop: `unknown fault verb "kil"`
+	Nearest      string // the nearest valid word, or ""
+	Expected     string // what may stand there, or ""
+	Source       string // the text of the line
+}
+
+// Errors is everything found wrong, in the order of the file.
+type Errors []*Error
