@@ -1,0 +1,11 @@
+// Package scenarios holds the ready scenarios, for a binary that runs far from its source
+// tree.
+package scenarios
+
+import "embed"
+
+// Files are the scenarios, at the paths that they have below this folder. Their
+// targets are in package targets, at ../targets.
+//
+//go:embed *.yaml
+var Files embed.FS

@@ -1,0 +1,195 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/target"
+)
+
+// ErrUsage is wrapped by errors about the command line. What was wrong, and the
+// usage, is on stderr by then.
+var ErrUsage = errors.New("command line")
+
+// RunNode runs a [Node] by its command line until it gets SIGTERM or ctx ends.
+// [flag.ErrHelp] means that help was asked for and given.
+func RunNode(ctx context.Context, args []string, stderr io.Writer) error {
+	n := &Node{Name: nodeName(), Log: slog.New(slog.NewTextHandler(stderr, nil))}
+	fs := flags("node", "", stderr)
+	fs.StringVar(&n.Listen, "listen", ":8080", "`address` to listen on; the host part is "+target.EnvListen+" where that is set")
+	fs.DurationVar(&n.Delay, "delay", 5*time.Millisecond, "pause before each answer")
+	fs.DurationVar(&n.Jitter, "jitter", 0, "longest addition to -delay, by the request's number")
+	fs.IntVar(&n.Work, "work", 0, "`rounds` of SHA-256 for each answer")
+	fs.DurationVar(&n.StartDelay, "start-delay", 0, "how long /healthz says no after the start")
+	fs.DurationVar(&n.LameDuck, "lame-duck", 2*time.Second, "how long it serves on after SIGTERM while /healthz says no")
+	fs.DurationVar(&n.Drain, "drain", 8*time.Second, "limit on all that comes after SIGTERM")
+	fs.IntVar(&n.SlowReplica, "slow-replica", 0, "the `replica` (1, 2, …) that is slow; 0 is none")
+	fs.DurationVar(&n.SlowDelay, "slow-delay", 50*time.Millisecond, "what the slow replica adds to -delay")
+	fs.Uint64Var(&n.FailEvery, "fail-every", 0, "every `n`-th request gets a 500; 0 is none")
+	fs.Uint64Var(&n.ResetEvery, "reset-every", 0, "every `n`-th request on a reused connection is reset; 0 is none")
+	fs.DurationVar(&n.FreezeAt, "freeze-at", 5*time.Second, "when it freezes, counted from its first request")
+	fs.DurationVar(&n.FreezeFor, "freeze-for", 0, "how long it freezes, once; 0 is not at all")
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	if n.Drain <= 0 {
+		return misused(fs, errors.New("-drain must be above 0"))
+	}
+	n.Listen = listen(n.Listen)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	return n.Run(ctx)
+}
+
+// RunBalancer runs a [Balancer] by its command line until it gets SIGTERM or ctx ends.
+// Errors are as for [RunNode].
+func RunBalancer(ctx context.Context, args []string, stderr io.Writer) error {
+	b := &Balancer{Log: slog.New(slog.NewTextHandler(stderr, nil))}
+	var to, policy string
+	fs := flags("balancer", "-to http://name:port", stderr)
+	fs.StringVar(&to, "to", "", "`URL` of the nodes, http://name:port; all addresses of the name are used")
+	fs.StringVar(&b.Listen, "listen", ":8080", "`address` to listen on; the host part is "+target.EnvListen+" where that is set")
+	fs.StringVar(&policy, "policy", string(RoundRobin), "how to choose: "+string(RoundRobin)+" or "+string(LeastConn))
+	fs.StringVar(&b.Check, "check", "/healthz", "`path` of the health check; empty is none")
+	fs.DurationVar(&b.Interval, "interval", 500*time.Millisecond, "between health checks of a node")
+	fs.DurationVar(&b.CheckTimeout, "check-timeout", 250*time.Millisecond, "limit on a health check")
+	fs.IntVar(&b.Fails, "fails", 2, "failed checks in a row that take a node out")
+	fs.IntVar(&b.Passes, "passes", 1, "passed checks in a row that bring it back")
+	fs.IntVar(&b.PassiveFails, "passive-fails", 0, "requests in a row that cannot connect, which take a node out too; 0 is none")
+	fs.IntVar(&b.Retries, "retries", 0, "further nodes to try for a request that failed")
+	fs.DurationVar(&b.ConnectTimeout, "connect-timeout", 500*time.Millisecond, "limit on connecting to a node")
+	fs.DurationVar(&b.ResponseTimeout, "response-timeout", 5*time.Second, "limit on waiting for a node's response headers; 0 is none")
+	fs.DurationVar(&b.Resolve, "resolve", time.Second, "how often the name is looked up")
+	fs.DurationVar(&b.Forget, "forget", 30*time.Second, "how long a node that the name lost must be out before it is dropped")
+	fs.DurationVar(&b.Drain, "drain", 8*time.Second, "limit on finishing open requests after SIGTERM")
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	u, err := url.Parse(to)
+	if err != nil {
+		return misused(fs, fmt.Errorf("-to: %w", err))
+	}
+	b.To, b.Policy, b.Listen = u, Policy(policy), listen(b.Listen)
+	if err := b.valid(); err != nil {
+		return misused(fs, err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	return b.Run(ctx)
+}
+
+// RunCheck asks a URL once and returns nil if it answers with a status from 200
+// to 399: a healthcheck for images that have no shell. Errors about the command line are as for
+// [RunNode].
+func RunCheck(ctx context.Context, args []string, stderr io.Writer) error {
+	var timeout time.Duration
+	fs := flags("check", "URL", stderr)
+	fs.DurationVar(&timeout, "timeout", time.Second, "limit on the answer")
+	if err := parse(fs, args, 1); err != nil {
+		return err
+	}
+	u, err := url.Parse(fs.Arg(0))
+	if err != nil {
+		return misused(fs, err)
+	}
+	if addr := os.Getenv(target.EnvListen); addr != "" && (u.Hostname() == "127.0.0.1" || u.Hostname() == "localhost") {
+		u.Host = withHost(addr, u.Port())
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return misused(fs, err)
+	}
+	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 399 {
+		return fmt.Errorf("%s answered %d", u, resp.StatusCode)
+	}
+	return nil
+}
+
+func flags(name, operands string, stderr io.Writer) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprintf(stderr, "usage: tutti target %s [flags] %s\n", name, operands)
+		fs.PrintDefaults()
+	}
+	return fs
+}
+
+// parse accepts flags on both sides of the operands.
+func parse(fs *flag.FlagSet, args []string, operands int) error {
+	var rest []string
+	for {
+		if err := fs.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return err
+			}
+			return fmt.Errorf("%w: %w", ErrUsage, err)
+		}
+		if fs.NArg() == 0 {
+			break
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
+	if len(rest) != operands {
+		return misused(fs, fmt.Errorf("want %d operands, got %q", operands, rest))
+	}
+	return fs.Parse(append([]string{"--"}, rest...))
+}
+
+func misused(fs *flag.FlagSet, err error) error {
+	fmt.Fprintln(fs.Output(), err)
+	fs.Usage()
+	return fmt.Errorf("%w: %w", ErrUsage, err)
+}
+
+// nodeName is the replica's name, or the host's where nobody gave it one.
+func nodeName() string {
+	if n := os.Getenv(target.EnvNode); n != "" {
+		return n
+	}
+	n, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	return n
+}
+
+// listen puts the host that the environment asks for into an address to listen on.
+func listen(address string) string {
+	host := os.Getenv(target.EnvListen)
+	_, port, err := net.SplitHostPort(address)
+	if host == "" || err != nil {
+		return address
+	}
+	return withHost(host, port)
+}
+
+// withHost joins host and port, unless the host has a port of its own.
+func withHost(host, port string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	if port == "" {
+		port = "80"
+	}
+	return net.JoinHostPort(host, port)
+}
