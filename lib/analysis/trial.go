@@ -1,14 +1,19 @@
 package analysis
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
-// A Trial is one recording, read.
+// A Trial is one recording, read. Make one with [Of].
 type Trial struct {
 	Rec *record.Recording
+
+	// bins holds measured load by bin index; nil where no request was due. The warm-up
+	// is not in it, so that no metric can count it by mistake.
+	bins []*record.Bin
 }
 
 // A Span is a stretch of time since zero. To is excluded.
@@ -59,4 +64,170 @@ type ErrorCount struct {
 	Node  string // "" if nobody answered
 	Phase Phase
 	Count uint64
+}
+
+// ownShare is the share of requests that the generator may spoil by its own shortage.
+const ownShare = 0.001
+
+// Of reads a recording. It keeps the recording and does not change it.
+func Of(r *record.Recording) *Trial {
+	t := &Trial{Rec: r, bins: make([]*record.Bin, max(0, int((r.For+record.Grid-1)/record.Grid)))}
+	for i := range r.Bins {
+		if b := &r.Bins[i]; b.Index >= 0 && b.Index < len(t.bins) {
+			t.bins[b.Index] = b
+		}
+	}
+	return t
+}
+
+// Problems lists every reason why the trial cannot be trusted; a trial without
+// one is valid. Bad answers are no reason: they are what is measured.
+func (t *Trial) Problems() []string {
+	problems := append([]string(nil), t.Rec.Problems...)
+	problems = append(problems, t.loadProblems()...)
+	for i := range t.Rec.Faults {
+		if p := t.faultProblem(&t.Rec.Faults[i]); p != "" {
+			problems = append(problems, p)
+		}
+	}
+	return append(problems, t.replicaProblems()...)
+}
+
+// loadProblems says what keeps the load from being the planned one.
+func (t *Trial) loadProblems() []string {
+	var problems []string
+	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	var recorded, due, own uint64
+	outside := 0
+	for i := range t.Rec.Bins {
+		b := &t.Rec.Bins[i]
+		recorded += b.Due
+		if b.Index >= len(t.bins) {
+			outside++
+		}
+		if b.Index < 0 {
+			continue
+		}
+		due += b.Due
+		for _, c := range b.Cells {
+			if c.Class.Own() {
+				own += c.Count
+			}
+		}
+	}
+	g := t.Rec.Generator
+	if due == 0 {
+		say("no request was due in measured load")
+	}
+	if g.Counted != g.Scheduled {
+		say("%d of %d scheduled requests have an outcome", g.Counted, g.Scheduled)
+	}
+	if recorded != g.Counted {
+		say("the recording holds %d requests, the generator counted %d", recorded, g.Counted)
+	}
+	if outside > 0 {
+		say("%d bins of the recording lie after the end of load", outside)
+	}
+	if !g.Complete {
+		say("the load generator did not run its whole schedule")
+	}
+	if float64(own) > ownShare*float64(due) {
+		say("the load generator itself spoiled %d of %d requests (unsent or local), more than 0.1 %%", own, due)
+	}
+	return problems
+}
+
+// faultProblem says why a fault cannot be relied on, or "".
+func (t *Trial) faultProblem(f *record.Fault) string {
+	switch {
+	case f.Problem != "":
+		return fmt.Sprintf("fault %q: %s", f.Name, f.Problem)
+	case f.Onset == nil:
+		return fmt.Sprintf("fault %q never began", f.Name)
+	case len(f.Nodes) == 0:
+		return fmt.Sprintf("fault %q hit no node", f.Name)
+	case f.Onset.To >= t.Rec.For:
+		return fmt.Sprintf("fault %q began after measured load had ended", f.Name)
+	}
+	if f.Proven() {
+		return ""
+	}
+	proven := make(map[string]bool)
+	for _, p := range f.Proof {
+		proven[p.Node] = proven[p.Node] || p.OK
+	}
+	for _, n := range f.Nodes {
+		if !proven[n] {
+			return fmt.Sprintf("fault %q has no proof of effect on %s", f.Name, n)
+		}
+	}
+	return fmt.Sprintf("fault %q has no proof of effect", f.Name)
+}
+
+// replicaProblems names the nodes that did not run just before the first onset,
+// or at the start of load where there is no fault.
+func (t *Trial) replicaProblems() []string {
+	at, when, own := time.Duration(0), "at the start of load", ""
+	for i, f := range t.begun() {
+		if i == 0 || f.Onset.From < at {
+			at, when, own = f.Onset.From, "at the first onset", f.Name
+		}
+	}
+	var problems []string
+	for _, n := range t.Rec.Nodes {
+		down := t.downs(n.Name, own)
+		for _, s := range down {
+			// An event at the very instant of the onset is the fault's, not the target's.
+			if s.From < at && at <= s.To {
+				problems = append(problems, fmt.Sprintf("replica %s was not running %s", n.Name, when))
+				break
+			}
+		}
+	}
+	return problems
+}
+
+// downs returns when a node did not run or was frozen, by the engine's events,
+// from the beginning of time to its end, without the events of the fault skip. A node
+// whose first event is its start did not run before.
+func (t *Trial) downs(node, skip string) []Span {
+	const beginning, never = time.Duration(-1 << 62), time.Duration(1 << 62)
+	dead, frozen, first := false, false, true
+	var from time.Duration
+	var spans []Span
+	for _, e := range t.Rec.Events {
+		if e.Node != node || (skip != "" && e.Fault == skip) {
+			continue
+		}
+		was := dead || frozen
+		switch e.Kind {
+		case record.NodeStart:
+			if first {
+				was, from = true, beginning
+			}
+			dead, frozen = false, false
+		case record.NodeDie, record.NodeRemove:
+			dead, frozen = true, false
+		case record.NodePause:
+			frozen = true
+		case record.NodeUnpause:
+			if first {
+				was, from = true, beginning
+			}
+			frozen = false
+		default:
+			continue
+		}
+		first = false
+		switch is := dead || frozen; {
+		case is && !was:
+			from = e.At
+		case was && !is:
+			spans = append(spans, Span{from, e.At})
+		}
+	}
+	if dead || frozen {
+		spans = append(spans, Span{from, never})
+	}
+	return spans
 }

@@ -1,0 +1,202 @@
+package analysis
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+// Good makes a value of state OK; a number that is none makes no data instead.
+func Good(v float64) Value {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return Missing("the metric is not a finite number")
+	}
+	return Value{V: v, State: OK}
+}
+
+// Missing makes a value of state NoData.
+func Missing(format string, args ...any) Value {
+	return Value{State: NoData, Why: fmt.Sprintf(format, args...)}
+}
+
+func seconds(d time.Duration) Value { return Good(d.Seconds()) }
+
+func censored(at time.Duration) Value {
+	return Value{V: max(at, 0).Seconds(), State: Censored}
+}
+
+// anyRequest selects all requests.
+const anyRequest = -1
+
+// Metric answers for one metric. It never fails: what the trial cannot give, and
+// what no such metric is, has state NoData and says why. Only measured load counts.
+func (t *Trial) Metric(ref Ref) Value {
+	spec, ok := SpecOf(ref.Metric)
+	switch {
+	case !ok:
+		return Missing("there is no metric %q", ref.Metric)
+	case ref.Phase != Whole && !spec.Phased:
+		return Missing("%s has no phases", ref.Metric)
+	case len(ref.Args) != len(spec.Args):
+		return Missing("%s takes %d arguments, not %d", ref.Metric, len(spec.Args), len(ref.Args))
+	}
+	for _, l := range []struct{ name, value string }{{"class", ref.Class}, {"fault", ref.Fault}, {"request", ref.Request}} {
+		if l.value != "" && !slices.Contains(spec.Labels, l.name) {
+			return Missing("%s has no label %q", ref.Metric, l.name)
+		}
+	}
+	switch {
+	case spec.OfFault:
+		return t.faultMetric(ref)
+	case ref.Metric == "longest_silence":
+		return t.longestSilence()
+	}
+	rs := t.runs(ref.Phase)
+	if len(rs) == 0 {
+		return Missing("this trial has no phase %s", phaseName(ref.Phase))
+	}
+	request := anyRequest
+	if ref.Request != "" {
+		if request = slices.Index(t.Rec.Requests, ref.Request); request < 0 {
+			return Missing("there is no request %q", ref.Request)
+		}
+	}
+	sum := t.sum(rs, request)
+	if sum.due == 0 {
+		return Missing("no request was due%s", inPhase(ref.Phase))
+	}
+	if v, ok := sum.percentile(ref.Metric); ok {
+		return v
+	}
+	return t.loadMetric(ref, rs, request, sum)
+}
+
+func (t *Trial) loadMetric(ref Ref, rs []run, request int, sum sum) Value {
+	switch ref.Metric {
+	case "availability":
+		return Good(float64(sum.good) / float64(sum.due))
+	case "throughput":
+		return Good(float64(sum.answered()) / t.length(rs).Seconds())
+	case "goodput":
+		return Good(float64(sum.good) / t.length(rs).Seconds())
+	case "error_rate":
+		if ref.Class == "" {
+			return Good(float64(sum.due-sum.good) / float64(sum.due))
+		}
+		class, err := record.ParseClass(ref.Class)
+		if err != nil {
+			return Missing("%v", err)
+		}
+		return Good(float64(sum.byClass[class]) / float64(sum.due))
+	case "mean":
+		if sum.ok.Total() == 0 {
+			return Missing("no request was good%s", inPhase(ref.Phase))
+		}
+		return Good(sum.ok.Sum().Seconds() / float64(sum.ok.Total()))
+	case "worst":
+		return t.worst(rs, request, ref.Args[0])
+	case "available_windows":
+		return t.availableWindows(rs, request, ref.Args[0], ref.Args[1])
+	case "downtime":
+		return t.downtime(rs)
+	case "balance":
+		return t.balance(rs)
+	}
+	return Missing("%s is not measured by this version", ref.Metric)
+}
+
+func phaseName(p Phase) string {
+	if p == Whole {
+		return "of measured load"
+	}
+	return string(p)
+}
+
+func inPhase(p Phase) string {
+	if p == Whole {
+		return ""
+	}
+	return " " + string(p) + " the faults"
+}
+
+// A sum is the requests of some bins.
+type sum struct {
+	due, good uint64
+	byClass   map[record.Class]uint64
+	ok        *record.Hist // response times of the good ones
+}
+
+// answered counts requests with a whole answer, as expected or not.
+func (s sum) answered() uint64 {
+	return s.byClass[record.OK] + s.byClass[record.Wrong] + s.byClass[record.Slow]
+}
+
+func answered(c record.Class) bool {
+	return c == record.OK || c == record.Wrong || c == record.Slow
+}
+
+func (t *Trial) sum(rs []run, request int) sum {
+	s := sum{byClass: make(map[record.Class]uint64), ok: new(record.Hist)}
+	for _, r := range rs {
+		for _, b := range t.bins[r.from:r.to] {
+			if b != nil {
+				s.add(b, request)
+			}
+		}
+	}
+	return s
+}
+
+func (s *sum) add(b *record.Bin, request int) {
+	for i := range b.Cells {
+		c := &b.Cells[i]
+		if request != anyRequest && c.Request != request {
+			continue
+		}
+		s.due += c.Count
+		s.byClass[c.Class] += c.Count
+		if c.Class.Good() {
+			s.good += c.Count
+			s.ok.Merge(c.Response)
+		}
+	}
+}
+
+// quantiles are the percentiles in parts of ten thousand; max is all of them.
+var quantiles = map[string]uint64{
+	"p50": 5000, "p90": 9000, "p95": 9500, "p99": 9900, "p999": 9990, "p9999": 9999, "max": 10000,
+}
+
+// percentile answers for a percentile over all requests, or (ok_) over good ones.
+// The q-quantile is the value of rank ⌈q·n⌉. A request that failed never arrived: it ranks
+// above all times, so that a percentile above the availability is "never".
+func (s sum) percentile(metric string) (Value, bool) {
+	n := s.due
+	name := metric
+	if len(metric) > 3 && metric[:3] == "ok_" {
+		name, n = metric[3:], s.good
+	}
+	q, ok := quantiles[name]
+	if !ok {
+		return Value{}, false
+	}
+	return rank(s.ok, n, s.good, q), true
+}
+
+func rank(h *record.Hist, n, good, q uint64) Value {
+	if n == 0 {
+		return Missing("no request was good")
+	}
+	k := (q*n + 9999) / 10000
+	if k > good {
+		return Value{State: Never}
+	}
+	d, ok := h.Rank(k)
+	if !ok {
+		return Missing("the recording lacks response times of good requests")
+	}
+	return seconds(d)
+}
