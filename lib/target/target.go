@@ -3,6 +3,7 @@
 package target
 
 import (
+	"fmt"
 	"net/url"
 	"time"
 )
@@ -44,6 +45,11 @@ type Service struct {
 	CPUs        float64 // limit, 0: none
 	MemoryLimit int64   // bytes, 0: none
 	PidsLimit   int64   // 0: none
+
+	// What a user has to allow by name; a driver that cannot give it refuses the service.
+	Privileged     bool
+	SecurityOpt    []string
+	HostNamespaces []string // shared with the machine: pid, ipc, userns
 
 	CapAdd, CapDrop []string
 	ReadOnly        bool
@@ -171,3 +177,6 @@ func (s Spec) Replicas(service string) int {
 	}
 	return s.Target.Services[service].Scale
 }
+
+// ReplicaName is how replica n of a service is called everywhere, n from 1.
+func ReplicaName(service string, n int) string { return fmt.Sprintf("%s-%d", service, n) }
