@@ -1,2 +1,65 @@
-// Package tutti proves whether more nodes really mean more uptime.
+// Package tutti proves whether more nodes really mean more uptime: it runs a
+// scenario, judges it, and hands the result to the reports.
+//
+// # The flow
+//
+//	scenario.yaml ─scenario.Parse→ Scenario ─plan.Build→ Plan            pure; `tutti plan` stops here
+//	   for each block, for each arm in the block's random order: trial.Run
+//	      Driver.Up → Cluster → ready → warm-up → [ load ∥ injector ] → undo → Recording → Down
+//	Recordings ─analysis.Of→ Trials ─slo.Judge→ Verdict ─rundir→ run.json ─reports→ HTML, text, JUnit, Markdown
+//	                                                                     pure; `tutti judge`, `tutti report` start from the disk
+//
+// Decide, then do, then record, then judge; no arrow goes back. [Prepare] decides, [Run] does and
+// records, [Judge] judges what lies on the disk, [Open] reads it to be drawn again. A run's folder is
+// written in three moments (the plan, each trial, the verdict), so that a crash loses only what was not
+// yet done.
+//
+// # The map
+//
+// Each package imports only what stands further down; golangci-lint's depguard holds it.
+//
+//	cmd                  the command line; kit.go is the only list of built-ins
+//	reports, targets     renderers; the node programs of the sample targets
+//	lib                  this façade
+//	lib/trial            runs one planned trial; the injector
+//	lib/plan, lib/rundir what will be done; the folder it leaves
+//	lib/scenario         the file that a user writes
+//	lib/fault, lib/agent, lib/load    what breaks; what runs inside the target's network; what is sent
+//	lib/slo              objectives, and the verdict on them
+//	lib/analysis         recordings → metrics, phases, timelines
+//	lib/stats, lib/target/compose     estimates with intervals; Compose files → Target
+//	lib/target, lib/record            the two ends that everything talks about
+//
+// At the edge, imported by cmd and by tests alone: lib/driver/docker and lib/driver/process (one outside
+// technology each), lib/load/httpload (HTTP over vegeta), lib/fault/node (the faults), lib/watchdog (outlives
+// the harness and removes what it labelled; it imports the standard library only).
+//
+// # Invariants
+//
+//   - A request's latency counts from the moment it was due, and one that failed never arrived.
+//   - Every scheduled request has exactly one class; their sum is the schedule, checked in every trial.
+//   - The unit of evidence is the trial, never the request. Arms are compared within a block.
+//   - The zero value of a verdict is inconclusive. No data never passes.
+//   - A fault without proof of effect makes its trial invalid.
+//   - Every wait, queue and retry has a limit. Whoever starts a goroutine waits for it.
+//   - Only what carries the run's label is ever touched, and nothing of it stays.
+//   - The same recordings give the same bytes: of run.json and of every report.
+//
+// # Decisions
+//
+// One static binary is everything that we run: harness, load agent, sample nodes. The docker driver puts it into
+// an empty image that is named by its hash, so that no registry is needed and every trial runs what was built.
+//
+// The load generator is a node. It runs as a container on the target's own network: a published port adds a
+// proxy that accepts for the dead, and half of the latency at 1,000/s. The ingress is resolved once, before the
+// load, so that a name service that forgets a dead balancer is not taken for the balancer's own behaviour.
+//
+// Requests are summed into bins of 100 ms where they are made ([github.com/tutti-bench/tutti/lib/record.Binner]), so
+// memory is bounded by duration × groups. The bins are the grid of phases and of recovery; first errors and silences
+// keep their exact times.
+//
+// Plug-ins are maps passed by value (kit.Faults["disk-full"] = …): no init, no globals, no loader.
+//
+// The watchdog is there before the first engine call. It is a process of its own, because nothing else survives a
+// SIGKILL of the harness; it sweeps until quiet, because an engine can finish creating what a dead client asked for.
 package tutti

@@ -1,0 +1,75 @@
+package cmd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/reports"
+	"golang.org/x/term"
+)
+
+// A drawing is one file of the reports.
+type drawing struct {
+	name string
+	draw func(io.Writer, *tutti.Result) error
+}
+
+// all are the files drawn for every run.
+var all = []drawing{ //nolint:gochecknoglobals // a constant table
+	{"report.html", reports.HTML},
+	{"junit.xml", reports.JUnit},
+	{"summary.md", reports.Markdown},
+}
+
+// draw writes the reports into the run's folder. A drawing that fails leaves the others,
+// and run.json was there before.
+func (a *app) draw(res *tutti.Result, of []drawing) error {
+	folder, err := rundir.Open(res.Dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range of {
+		var b bytes.Buffer
+		err := d.draw(&b, res)
+		if err == nil {
+			err = folder.WriteFile(d.name, b.Bytes())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("draw %s: %w", d.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// show prints the result as the report says it.
+func (a *app) show(res *tutti.Result) error {
+	return reports.Text(a.out, res, reports.TextOptions{Width: width(a.out), Color: colour(a.out), Path: reportPath(res.Dir)})
+}
+
+// terminal reports whether w is one, and its file.
+func terminal(w io.Writer) (*os.File, bool) {
+	f, ok := w.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// colour reports whether to colour what goes to w: a terminal, and nobody said no.
+func colour(w io.Writer) bool {
+	_, tty := terminal(w)
+	return tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// width is how wide w is, 80 where it is no terminal.
+func width(w io.Writer) int {
+	if f, tty := terminal(w); tty {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 80
+}

@@ -1,0 +1,162 @@
+// Package cmd is the command line: one file a subcommand. A command parses its flags, calls
+// the library and prints; nothing else is decided here.
+//
+// Manners: the answer goes to standard output, talk to standard error; messages are lower case and
+// have no full stop; a hint stands on its own line; the exit codes are in exit.go.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/target"
+)
+
+// An app is what commands share: the kit and the streams.
+type app struct {
+	kit      Kit
+	in       io.Reader
+	out, err io.Writer
+	args     []string
+}
+
+// Main runs the command line and returns the exit code.
+func Main(kit Kit, args []string, in io.Reader, out, errw io.Writer) (code int) {
+	a := &app{kit: kit, in: in, out: out, err: errw, args: args}
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(errw, "tutti: internal error: %v\n  this is a bug of tutti; what was started is being removed by the watchdog\n", p)
+			code = exitInternal
+		}
+	}()
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	ctx := context.Background()
+	if len(args) == 0 || !slices.Contains([]string{"agent", "watchdog", "target"}, args[0]) { // these end in ways of their own
+		var stop context.CancelFunc
+		ctx, stop = interruptible(errw)
+		defer stop()
+	}
+	err := root.ExecuteContext(ctx)
+	a.complain(err)
+	return exitOf(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tutti",
+		Short: "Prove whether more nodes really mean more uptime",
+		Long: `tutti starts a local multi-node target, sends open-loop load at it, breaks nodes,
+and compares latency and availability with a single-node baseline.
+
+Exit codes: 0 pass or done, 10 an objective failed, 12 inconclusive, 13 invalid,
+20 scenario or command line, 30 the environment, 70 internal, 130 interrupted.`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &tutti.UsageError{Err: fmt.Errorf("unknown command %q; tutti --help lists them", args[0])}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &tutti.UsageError{Err: fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())}
+	})
+	root.AddCommand(
+		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.judgeCommand(), a.reportCommand(),
+		a.cleanCommand(), a.schemaCommand(), a.versionCommand(),
+		a.agentCommand(), a.watchdogCommand(), a.targetCommand(),
+	)
+	return root
+}
+
+// exactly is cobra.ExactArgs with our exit code, and a message that says what is missing.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return &tutti.UsageError{Err: fmt.Errorf("%s needs %s: usage: %s", c.CommandPath(), strings.Join(names, " and "), c.UseLine())}
+	}
+}
+
+// interruptible makes a context that the first Ctrl-C or SIGTERM cancels: everything is undone and
+// torn down. The second leaves at once; the watchdog cleans up then.
+func interruptible(errw io.Writer) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			if n > 1 {
+				fmt.Fprintln(errw, "\ntutti: left at once; the watchdog removes what is left within 15 s")
+				os.Exit(exitInterrupted)
+			}
+			fmt.Fprintln(errw, "\ntutti: interrupted: undoing faults and removing the target; once more to leave at once")
+			cancel(errInterrupted)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// complain tells an error the way its reader needs it.
+func (a *app) complain(err error) {
+	var (
+		verdict     *verdictError
+		wrong       scenario.Errors
+		environment *target.UnavailableError
+	)
+	switch {
+	case err == nil, errors.As(err, &verdict):
+	case errors.Is(err, errInterrupted):
+		fmt.Fprintln(a.err, "tutti: interrupted; everything was removed")
+	case errors.As(err, &wrong):
+		fmt.Fprint(a.err, wrong.Pretty())
+		fmt.Fprintf(a.err, "\n%s, nothing was started\n", count(len(wrong), "error"))
+	case errors.As(err, &environment):
+		fmt.Fprintf(a.err, "tutti: %s\n", clean(environment.Error()))
+	default:
+		fmt.Fprintf(a.err, "tutti: %s\n", clean(err.Error()))
+	}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// clean takes control characters out of a message: parts of it can come from a target.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0)) {
+			return '�'
+		}
+		return r
+	}, s)
+}

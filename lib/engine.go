@@ -1,0 +1,125 @@
+package tutti
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/target/compose"
+)
+
+// The engines that a scenario may name.
+const (
+	Docker  = "docker"
+	Process = "process"
+)
+
+// ComposeOptions are what a user allows a target's files, by name.
+type ComposeOptions struct{ Allow []string }
+
+// probeLimit bounds the wait for an engine's first answer.
+const probeLimit = 15 * time.Second
+
+// open opens the engine that was asked for; if none was, docker when one answers, else
+// process, which is said and recorded. In CI there is no falling back.
+func (p *Prepared) open(ctx context.Context, o Options, wish string) error {
+	if wish != "" {
+		p.Why = "asked for"
+		return p.try(ctx, o, wish)
+	}
+	err := p.try(ctx, o, Docker)
+	if err == nil {
+		p.Why = "an engine answers"
+		return nil
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	if o.CI {
+		return &target.UnavailableError{
+			What: "open an engine", Err: err,
+			Hint: "CI is set, so there is no falling back; --engine process asks for child processes by name",
+		}
+	}
+	p.Why = "no Docker engine answers: " + firstLine(err)
+	return p.try(ctx, o, Process)
+}
+
+func firstLine(err error) string {
+	s := err.Error()
+	for i, r := range s {
+		if r == '\n' {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+func (p *Prepared) try(ctx context.Context, o Options, name string) error {
+	opener, ok := o.Kit.Drivers[name]
+	if !ok {
+		return &UsageError{fmt.Errorf("engine %q: this program has none of that name", name)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	driver, release, err := opener(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	facts, err := driver.Probe(ctx)
+	if err != nil {
+		_ = release(context.WithoutCancel(ctx)) // nothing was made yet
+		return err
+	}
+	p.driver, p.Facts, p.close = driver, facts, release
+	return nil
+}
+
+// LoadTargets reads each arm's Compose files.
+func LoadTargets(ctx context.Context, s *scenario.Scenario, o ComposeOptions) (map[string]*target.Target, error) {
+	dir, err := filepath.Abs(filepath.Dir(s.File))
+	if err != nil {
+		return nil, err
+	}
+	targets := make(map[string]*target.Target, len(s.Arms))
+	for _, arm := range s.Arms {
+		t, err := compose.Load(ctx, compose.Options{Files: arm.Compose, Dir: dir, Profiles: arm.Profiles, Env: arm.Env, Allow: o.Allow})
+		if err != nil {
+			return nil, &UsageError{fmt.Errorf("arm %s: %w", arm.Name, err)}
+		}
+		targets[arm.Name] = t
+	}
+	return targets, nil
+}
+
+// notesOf gathers what is rewritten, each note once, with the arms it is about.
+func notesOf(s *scenario.Scenario, targets map[string]*target.Target) []string {
+	var notes []string
+	for _, arm := range s.Arms {
+		for _, n := range targets[arm.Name].Notes {
+			if !slices.Contains(notes, n) {
+				notes = append(notes, n)
+			}
+		}
+	}
+	return notes
+}
+
+func (r *running) provenance() rundir.Provenance {
+	s := r.Plan.Scenario
+	sum := sha256.Sum256(s.Source)
+	return rundir.Provenance{
+		Tutti: r.o.About.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
+		Engine: r.Facts.Driver, Reason: r.Why, Details: r.Facts.Details, Images: r.images,
+		Seed: s.Seed, Scenario: filepath.Base(s.File), SHA256: hex.EncodeToString(sum[:]),
+		Started: r.began.UTC(), Command: r.o.About.Command, Host: hostFacts(), Notes: r.Notes,
+	}
+}

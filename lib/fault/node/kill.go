@@ -1,0 +1,34 @@
+package node
+
+import (
+	"context"
+
+	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/target"
+)
+
+// Kill ends nodes without warning. Undone, they are started again at their old addresses.
+type Kill struct{}
+
+var _ fault.Fault = Kill{}
+
+// KillKind is the verb kill.
+func KillKind() fault.Kind {
+	return fault.Kind{
+		Summary: "container killed, its address silent",
+		Needs:   target.CanKill,
+		Means:   "SIGKILL by the driver",
+		Silent:  true,
+		New:     func(fault.Params) (fault.Fault, error) { return Kill{}, nil },
+	}
+}
+
+// Inject returns when every node is known to be dead.
+func (Kill) Inject(ctx context.Context, c target.Cluster, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
+	k, ok := c.(target.Killer)
+	if !ok {
+		return nil, nil, unable(c, "kill")
+	}
+	effects, err := each(ctx, nodes, k.Kill)
+	return effects, starting(k, nodes), err
+}

@@ -1,0 +1,394 @@
+package tutti
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/plan"
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+// Judge reads a run's folder, judges its objectives and writes run.json. It is a pure
+// function of what is in the folder: the plan, the scenario, the recordings and how the run ended.
+func Judge(dir string, kit plan.Kit) (*Result, error) {
+	j, err := readRun(dir, kit)
+	if err != nil {
+		return nil, fmt.Errorf("judge run: %w", err)
+	}
+	verdict := slo.Judge(slo.Input{Objectives: j.scenario.Objectives, Blocks: j.blocks(), Repeats: j.plan.Repeats, Lost: j.lost()})
+	run := j.run(verdict)
+	if err := j.folder.WriteRun(run); err != nil {
+		return nil, err
+	}
+	return &Result{Dir: dir, Run: run, Trials: j.trials, Source: j.source}, nil
+}
+
+// Open reads a run that was judged before, to draw it again.
+func Open(dir string) (*Result, error) {
+	folder, err := rundir.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	run, err := folder.Run()
+	if err != nil {
+		return nil, fmt.Errorf("open run: %w\n  tutti judge %s makes run.json again", err, dir)
+	}
+	source, err := folder.Scenario()
+	if err != nil {
+		return nil, fmt.Errorf("open run: %w", err)
+	}
+	trials, err := readTrials(folder)
+	if err != nil {
+		return nil, fmt.Errorf("open run: %w", err)
+	}
+	if len(trials) != len(run.Trials) {
+		return nil, fmt.Errorf("open run: run.json has %d trials, the folder %d\n  tutti judge %s makes run.json again", len(run.Trials), len(trials), dir)
+	}
+	return &Result{Dir: dir, Run: run, Trials: trials, Source: source}, nil
+}
+
+// judging is a run's folder, read.
+type judging struct {
+	folder   *rundir.Folder
+	plan     rundir.Plan
+	end      rundir.End
+	scenario *scenario.Scenario
+	source   []byte
+	trials   []*analysis.Trial // in run order
+}
+
+func readRun(dir string, kit plan.Kit) (*judging, error) {
+	folder, err := rundir.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &judging{folder: folder}
+	if j.plan, err = folder.Plan(); err != nil {
+		return nil, err
+	}
+	if j.end, err = folder.End(); err != nil {
+		return nil, err
+	}
+	if j.source, err = folder.Scenario(); err != nil {
+		return nil, err
+	}
+	if j.scenario, err = scenario.Parse(j.plan.File, j.source, kit.Faults); err != nil {
+		return nil, err
+	}
+	j.trials, err = readTrials(folder)
+	return j, err
+}
+
+func readTrials(folder *rundir.Folder) ([]*analysis.Trial, error) {
+	recordings, err := folder.Recordings()
+	if err != nil {
+		return nil, err
+	}
+	trials := make([]*analysis.Trial, len(recordings))
+	for i, r := range recordings {
+		trials[i] = analysis.Of(r)
+	}
+	return trials, nil
+}
+
+// arms are the arms that were run.
+func (j *judging) arms() []string {
+	var names []string
+	for _, a := range j.scenario.Arms {
+		if j.plan.Only == "" || a.Name == j.plan.Only {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// lost says for every block that cannot count why.
+func (j *judging) lost() map[int]string {
+	lost, seen := make(map[int]string), make(map[int]int)
+	for _, t := range j.trials {
+		seen[t.Rec.Block]++
+		if problems := t.Problems(); len(problems) > 0 && lost[t.Rec.Block] == "" {
+			lost[t.Rec.Block] = fmt.Sprintf("%s: %s", t.Rec.Arm, problems[0])
+		}
+	}
+	for block, n := range seen {
+		if n < len(j.arms()) && lost[block] == "" {
+			lost[block] = "it is not complete"
+		}
+	}
+	return lost
+}
+
+// blocks are the trials that count: valid ones, whose whole block is.
+func (j *judging) blocks() map[int]map[string]*analysis.Trial {
+	lost := j.lost()
+	blocks := make(map[int]map[string]*analysis.Trial)
+	for _, t := range j.trials {
+		if lost[t.Rec.Block] != "" {
+			continue
+		}
+		if blocks[t.Rec.Block] == nil {
+			blocks[t.Rec.Block] = make(map[string]*analysis.Trial)
+		}
+		blocks[t.Rec.Block][t.Rec.Arm] = t
+	}
+	return blocks
+}
+
+// run makes run.json.
+func (j *judging) run(v slo.Verdict) *rundir.Run {
+	s := j.scenario
+	run := &rundir.Run{
+		Schema: rundir.Schema, Name: s.Name, Hypothesis: s.Hypothesis, ID: j.plan.ID,
+		Verdict: rundir.Verdict(v.Outcome.String()), Reasons: v.Reasons, Baseline: s.Baseline, ArmOrder: j.arms(),
+		Arms: make(map[string]rundir.Arm), Repeats: j.plan.Repeats, Provenance: j.plan.Provenance,
+		Load: rundir.Load{
+			Rate: s.Load.Rate, For: s.Load.For.Seconds(), Warmup: s.Load.Warmup.Seconds(), Timeout: s.Load.Timeout.Seconds(),
+		},
+		Trials: []rundir.Trial{}, Faults: []rundir.Fault{}, Objectives: []rundir.Objective{},
+	}
+	if j.end.Stopped != "" {
+		run.Reasons = append(run.Reasons, j.end.Stopped)
+	}
+	switch {
+	case j.end.Interrupted:
+		run.Verdict, run.Reasons = rundir.Interrupted, append([]string{"the run was interrupted"}, run.Reasons...)
+	case j.end.Error != "":
+		run.Verdict, run.Reasons = rundir.Errored, append([]string{j.end.Error}, run.Reasons...)
+	}
+	run.ExitCode = exitCode(run.Verdict)
+	for _, q := range s.Load.Requests {
+		run.Load.Requests = append(run.Load.Requests, q.Name)
+	}
+	for _, f := range v.Findings {
+		run.Objectives = append(run.Objectives, objective(f))
+	}
+	blocks := j.blocks()
+	for _, a := range s.Arms {
+		if slices.Contains(run.ArmOrder, a.Name) {
+			run.Arms[a.Name] = j.arm(a, blocks)
+		}
+	}
+	for _, t := range j.trials {
+		run.Trials = append(run.Trials, j.trial(t, blocks))
+		run.Faults = append(run.Faults, faults(t)...)
+		if end := t.Rec.Zero.Add(t.Rec.For); !t.Rec.Zero.IsZero() && end.After(run.Provenance.Ended) {
+			run.Provenance.Ended = end.UTC().Truncate(time.Millisecond)
+		}
+	}
+	if run.Reasons == nil {
+		run.Reasons = []string{}
+	}
+	return run
+}
+
+// exitCode is what the exit code of `tutti run` says of a verdict: the table in README.md.
+func exitCode(v rundir.Verdict) int {
+	switch v {
+	case rundir.Pass:
+		return 0
+	case rundir.Fail:
+		return 10
+	case rundir.Inconclusive:
+		return 12
+	case rundir.Invalid:
+		return 13
+	case rundir.Errored:
+		return 30
+	case rundir.Interrupted:
+		return 130
+	}
+	return 70
+}
+
+func objective(f slo.Finding) rundir.Objective {
+	o := rundir.Objective{
+		Name: f.Objective.Name, Text: f.Objective.Text, Line: f.Objective.Line, Severity: f.Objective.Severity,
+		Margin: f.Objective.Margin, Verdict: rundir.Verdict(f.Outcome.String()), Form: f.Form, Op: f.Objective.Check.Op,
+		Limit: finite(f.Limit), N: f.Estimate.N, Reason: f.Reason, MoreBlocks: f.MoreBlocks,
+		Value: value(f.Estimate), Arms: f.Objective.Check.Arms(),
+	}
+	if o.Severity == "" {
+		o.Severity = slo.SeverityFail
+	}
+	for _, p := range f.Per {
+		b := rundir.BlockValue{Block: p.Block, State: p.Value.State}
+		if p.Value.State == analysis.OK || p.Value.State == analysis.Censored {
+			b.Value = finite(p.Value.V)
+		}
+		o.PerBlock = append(o.PerBlock, b)
+	}
+	return o
+}
+
+// value writes an estimate as run.json has it: null where a number is not finite.
+func value(e slo.Estimate) rundir.Value {
+	v := rundir.Value{Unit: e.Unit, State: e.State, N: e.N, Note: e.Note}
+	if v.State == "" {
+		v.State = analysis.NoData
+	}
+	if v.State == analysis.OK || v.State == analysis.Censored {
+		v.Value = finite(e.Value)
+	}
+	if e.HasInterval {
+		v.Low, v.High = finite(e.Low), finite(e.High)
+	}
+	return v
+}
+
+func finite(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+// arm estimates every metric of one arm over the blocks that count.
+func (j *judging) arm(a scenario.Arm, blocks map[int]map[string]*analysis.Trial) rundir.Arm {
+	var trials []*analysis.Trial
+	for _, t := range j.trials {
+		if blocks[t.Rec.Block][a.Name] == t {
+			trials = append(trials, t)
+		}
+	}
+	arm := rundir.Arm{
+		Metrics: make(map[string]rundir.Value), Phases: make(map[analysis.Phase]map[string]rundir.Value),
+		Requests: make(map[string]map[string]rundir.Value), Scale: a.Scale,
+	}
+	for _, ref := range j.refs(a) {
+		into := arm.Metrics
+		switch {
+		case ref.Phase != analysis.Whole:
+			if arm.Phases[ref.Phase] == nil {
+				arm.Phases[ref.Phase] = make(map[string]rundir.Value)
+			}
+			into = arm.Phases[ref.Phase]
+		case ref.Request != "":
+			if arm.Requests[ref.Request] == nil {
+				arm.Requests[ref.Request] = make(map[string]rundir.Value)
+			}
+			into = arm.Requests[ref.Request]
+		}
+		key := ref
+		if ref.Phase == analysis.Whole {
+			key.Request = "" // the map is by request already
+		}
+		into[key.String()] = estimate(trials, ref)
+	}
+	return arm
+}
+
+func estimate(trials []*analysis.Trial, ref analysis.Ref) rundir.Value {
+	values := make([]analysis.Value, len(trials))
+	for i, t := range trials {
+		values[i] = t.Metric(ref)
+	}
+	spec, _ := analysis.SpecOf(ref.Metric)
+	return value(slo.EstimateOf(values, spec))
+}
+
+// refs are the metrics that run.json has of an arm: all there are, over the whole, by phase, by request
+// and by fault, and what objectives ask with arguments and labels of their own.
+func (j *judging) refs(a scenario.Arm) []analysis.Ref {
+	var refs []analysis.Ref
+	for _, spec := range analysis.Specs() {
+		ref := analysis.Ref{Metric: spec.Name, Args: usualArgs(spec)}
+		if spec.OfFault {
+			for _, f := range a.Faults {
+				ref.Fault = f.Name
+				refs = append(refs, ref)
+			}
+			continue
+		}
+		refs = append(refs, ref)
+		if spec.Phased && len(a.Faults) > 0 {
+			for _, ph := range analysis.Phases() {
+				r := ref
+				r.Phase = ph
+				refs = append(refs, r)
+			}
+		}
+		if slices.Contains(spec.Labels, "request") {
+			for _, q := range j.scenario.Load.Requests {
+				r := ref
+				r.Request = q.Name
+				refs = append(refs, r)
+			}
+		}
+		if slices.Contains(spec.Labels, "class") {
+			for _, c := range record.Classes() {
+				if !c.Good() {
+					r := ref
+					r.Class = c.String()
+					refs = append(refs, r)
+				}
+			}
+		}
+	}
+	for _, o := range j.scenario.Objectives {
+		for _, m := range o.Check.Metrics() {
+			if m.Arm == a.Name {
+				refs = append(refs, m.Ref)
+			}
+		}
+	}
+	return refs
+}
+
+// usualArgs are the arguments with which a metric is printed where nobody asked otherwise: windows of 1 s, at
+// 99 %.
+func usualArgs(s analysis.Spec) []float64 {
+	var args []float64
+	for _, u := range s.Args {
+		if u == analysis.Ratio {
+			args = append(args, 0.99)
+		} else {
+			args = append(args, 1)
+		}
+	}
+	return args
+}
+
+func (j *judging) trial(t *analysis.Trial, blocks map[int]map[string]*analysis.Trial) rundir.Trial {
+	r := t.Rec
+	out := rundir.Trial{
+		Arm: r.Arm, Block: r.Block, Order: r.Order, Dir: rundir.TrialDir(r.Arm, r.Block), Start: r.Zero,
+		Problems: t.Problems(), Metrics: make(map[string]rundir.Value),
+	}
+	out.Valid = len(out.Problems) == 0
+	out.Counted = out.Valid && blocks[r.Block][r.Arm] == t
+	i := slices.IndexFunc(j.scenario.Arms, func(a scenario.Arm) bool { return a.Name == r.Arm })
+	if i < 0 {
+		return out
+	}
+	for _, ref := range j.refs(j.scenario.Arms[i]) {
+		if ref.Phase != analysis.Whole || ref.Request != "" {
+			continue
+		}
+		spec, _ := analysis.SpecOf(ref.Metric)
+		v := t.Metric(ref)
+		out.Metrics[ref.String()] = value(slo.Estimate{Value: v.V, Unit: spec.Unit, State: v.State, N: 1, Note: v.Why})
+	}
+	return out
+}
+
+func faults(t *analysis.Trial) []rundir.Fault {
+	out := make([]rundir.Fault, len(t.Rec.Faults))
+	for i := range t.Rec.Faults {
+		f := t.Rec.Faults[i]
+		out[i] = rundir.Fault{
+			Arm: t.Rec.Arm, Block: t.Rec.Block, Order: t.Rec.Order, Fault: f, Proven: f.Proven(),
+			Signature: make(map[string]uint64),
+		}
+		for class, n := range t.Signature(f.Name) {
+			out[i].Signature[class.String()] = n
+		}
+	}
+	return out
+}

@@ -1,0 +1,146 @@
+// Package plan decides everything about a run before it starts: which trials, in
+// which order, with which seeds and victims. It is pure: the same scenario, targets
+// and abilities give the same plan, and `tutti plan` prints it without doing anything.
+package plan
+
+import (
+	"context"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/target"
+)
+
+// A Kit is what a program knows: the verbs and the drivers. It is passed by value;
+// to add a verb, assign to the map of your own copy.
+type Kit struct {
+	Faults  fault.Kinds
+	Drivers map[string]Opener // docker, process, by the names that a scenario may use
+}
+
+// An Opener opens a driver for one run. What has to outlive a crash of the program (the
+// watchdog, the run's lock) is there before the first call to an engine. release lets go of it all, once the
+// run has cleaned up after itself. An error is a [target.UnavailableError] where the engine is not there.
+type Opener func(ctx context.Context, run string) (d target.Driver, release func(context.Context) error, err error)
+
+// A Plan is all trials of a run.
+type Plan struct {
+	Scenario *scenario.Scenario
+	Targets  map[string]*target.Target // by arm
+	Warnings []string                  // what the reader should know before it starts
+}
+
+// A Trial is one arm to be run once, on a fresh target.
+type Trial struct {
+	Arm   string
+	Block int // from 1
+	Order int // from 1: its place in the run
+	Seed  int64
+	Load  load.Plan
+	Steps []Step // in the order of their times
+}
+
+// A Step is a fault with its victims drawn.
+type Step struct {
+	scenario.Fault
+	Kind    fault.Kind
+	Victims []string // names of replicas; for a whole service all of them
+}
+
+// Spares is how many spare blocks a run may add for invalid ones: at most one for each six.
+func Spares(blocks int) int { return (blocks + 5) / 6 }
+
+// Block returns the trials of block n, counted from 1, in the order in which they run.
+// Blocks beyond the scenario's repeats are spare ones.
+func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
+	s := p.Scenario
+	seed := derive(s.Seed, "block", n)
+	order := rng(seed, "order").Perm(len(s.Arms))
+	trials := make([]Trial, len(order))
+	for i, a := range order {
+		arm := s.Arms[a]
+		steps, err := p.steps(kinds, arm, seed)
+		if err != nil {
+			return nil, err
+		}
+		trials[i] = Trial{
+			Arm: arm.Name, Block: n, Order: (n-1)*len(order) + i + 1, Seed: seed,
+			Load: p.load(arm, seed), Steps: steps,
+		}
+	}
+	return trials, nil
+}
+
+func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
+	l := p.Scenario.Load
+	return load.Plan{
+		Rate:    load.Constant{PerSecond: l.Rate, Warmup: l.Warmup, For: l.For},
+		Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests,
+		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,
+		MaxInflight: inflight(l.Rate, l.Timeout),
+	}
+}
+
+// inflight is how many requests can be open at once if the target answers none, and a
+// quarter more for the jitter of deadlines. Beyond maxInflight requests are shed.
+func inflight(rate float64, timeout time.Duration) int {
+	const spare, maxInflight = 256, 20_000
+	return min(int(math.Ceil(rate*timeout.Seconds()*1.25))+spare, maxInflight)
+}
+
+// Replicas is how many replicas a service has in an arm when a trial begins.
+func (p *Plan) Replicas(arm scenario.Arm, service string) int {
+	return p.Spec(arm).Replicas(service)
+}
+
+// Spec is an arm's target, without what only a run knows.
+func (p *Plan) Spec(arm scenario.Arm) target.Spec {
+	t := p.Targets[arm.Name]
+	most := make(map[string]int)
+	for name := range t.Services {
+		most[name] = target.Spec{Target: t, Scale: arm.Scale}.Replicas(name)
+	}
+	for _, f := range arm.Faults {
+		if to := f.Params.Count("to", 0); to > most[f.Selector.Service] {
+			most[f.Selector.Service] = to
+		}
+	}
+	return target.Spec{Target: t, Scale: arm.Scale, MaxScale: most, Ingress: arm.Ingress}
+}
+
+// nodes lists an arm's replicas as they will be named.
+func (p *Plan) nodes(arm scenario.Arm, service string) []target.Node {
+	nodes := make([]target.Node, p.Replicas(arm, service))
+	for i := range nodes {
+		nodes[i] = target.Node{Name: target.ReplicaName(service, i+1), Service: service, Replica: i + 1}
+	}
+	return nodes
+}
+
+func rng(seed int64, what string) *rand.Rand {
+	return rand.New(rand.NewPCG(uint64(derive(seed, what, 0)), 0x7475747469)) // "tutti"
+}
+
+// derive makes independent seeds from one: FNV-1a over seed, purpose and number.
+func derive(seed int64, what string, n int) int64 {
+	h := fnv.New64a()
+	var b [16]byte
+	for i := range 8 {
+		b[i], b[8+i] = byte(uint64(seed)>>(8*i)), byte(uint64(n)>>(8*i))
+	}
+	_, _ = h.Write(b[:]) // a hash never fails
+	_, _ = h.Write([]byte(what))
+	return int64(h.Sum64() >> 1)
+}
+
+// Duration estimates how long a run takes: trials by the clock of their load, and
+// perTrial for starting and removing each target.
+func (p *Plan) Duration(perTrial time.Duration) time.Duration {
+	l := p.Scenario.Load
+	return time.Duration(p.Scenario.Repeats*len(p.Scenario.Arms)) * (l.Warmup + l.For + perTrial)
+}

@@ -1,0 +1,239 @@
+// Package trial runs one planned trial: a fresh target, warm-up, load and faults on
+// one clock, and a recording of what happened. It is the only package of the core that starts
+// goroutines and reads the clock.
+//
+//	Up → agent → ready → [ load ∥ injector ] → undo → Down
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/agent"
+	"github.com/tutti-bench/tutti/lib/plan"
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/target"
+)
+
+// Limits on the steps of a trial whose length the scenario does not say.
+const (
+	upLimit    = 5 * time.Minute  // images are there already
+	downLimit  = 2 * time.Minute  //
+	undoLimit  = 30 * time.Second // for each fault
+	drainSpare = 30 * time.Second // for the agent to end after the last deadline
+	probeEvery = 100 * time.Millisecond
+	probeLimit = 2 * time.Second // for one probe
+)
+
+// Config is one trial to run.
+type Config struct {
+	Driver target.Driver
+	Spec   target.Spec // Run, Trial, LogDir and Env are set; Watch and Progress are the trial's own
+	Plan   plan.Trial
+	Ready  scenario.Ready
+	Nodes  string            // the balanced service
+	Images map[string]string // digests by service, for the record
+	Hooks  Hooks
+}
+
+// Hooks tell a live view what happens. Each may be nil; none may block.
+type Hooks struct {
+	Stage   func(string)         // what the trial is doing now
+	Started func(zero time.Time) // the clock of measured load, on the harness's clock; the warm-up runs
+	Bin     func(record.Bin)
+	Event   func(record.Event)
+}
+
+func (h Hooks) stage(s string) {
+	if h.Stage != nil {
+		h.Stage(s)
+	}
+}
+
+// ErrNotReady is in the chain of Run's error when the target came up, or should have, and never
+// answered.
+var ErrNotReady = errors.New("the target did not get ready")
+
+// Run runs the trial. It always returns a recording, as far as it came; with an error too,
+// the trial has no meaning: ctx was cancelled, or the environment failed. Whatever
+// happens, faults are undone and the target is removed before Run returns; an error that names
+// what is left is joined to the others.
+func Run(ctx context.Context, c Config) (rec *record.Recording, err error) {
+	r := &run{Config: c, watch: newWatch(c.Hooks)}
+	r.rec = r.blank()
+	defer func() { rec = r.finish() }()
+
+	c.Hooks.stage("starting the target")
+	spec := c.Spec
+	spec.Watch, spec.Progress = r.watch.node, c.Hooks.stage
+	upCtx, cancel := context.WithTimeout(ctx, upLimit)
+	defer cancel()
+	cluster, err := c.Driver.Up(upCtx, spec)
+	if err != nil {
+		return nil, notReady(ctx, err)
+	}
+	defer func() {
+		c.Hooks.stage("removing the target")
+		downCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
+		defer cancel()
+		err = errors.Join(err, cluster.Down(downCtx))
+	}()
+	r.watch.know(cluster.Nodes())
+	r.rec.Nodes = r.nodes(cluster.Nodes())
+	return nil, r.measure(ctx, cluster)
+}
+
+// notReady marks an error of starting as the target's own, unless we were told to stop.
+func notReady(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return errors.Join(ErrNotReady, err)
+}
+
+// A run is a trial under way.
+type run struct {
+	Config
+	rec   *record.Recording
+	watch *watch
+}
+
+func (r *run) blank() *record.Recording {
+	p := r.Plan
+	names := make([]string, len(p.Load.Requests))
+	for i, q := range p.Load.Requests {
+		names[i] = q.Name
+	}
+	return &record.Recording{Header: record.Header{
+		Version: record.Version, Run: r.Spec.Run, Arm: p.Arm, Block: p.Block, Order: p.Order, Seed: p.Seed,
+		Warmup: p.Load.Rate.Warmup, For: p.Load.Rate.For, Timeout: p.Load.Timeout,
+		Rate: p.Load.Rate.PerSecond, Requests: names, Attempts: p.Load.AttemptsHeader != "",
+	}}
+}
+
+func (r *run) nodes(of []target.Node) []record.Node {
+	nodes := make([]record.Node, len(of))
+	for i, n := range of {
+		image := n.Image
+		if image == "" {
+			image = r.Images[n.Service]
+		}
+		nodes[i] = record.Node{
+			Name: n.Name, Service: n.Service, Balanced: n.Service == r.Nodes, Address: n.Address, ID: n.ID, Image: image,
+		}
+	}
+	return nodes
+}
+
+// measure sends the load and injects the faults, once the target is ready.
+func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
+	proc, err := cluster.Attach(ctx, "agent")
+	if err != nil {
+		return fmt.Errorf("start the load agent on the target's network: %w", err)
+	}
+	client, err := agent.Dial(ctx, proc)
+	if err != nil {
+		proc.Kill()
+		return fmt.Errorf("speak with the load agent: %w", errors.Join(err, proc.Wait()))
+	}
+	defer func() { _ = client.Close() }() // its errors have been told by Load
+
+	r.Hooks.stage("waiting until it is ready")
+	dial, err := r.ready(ctx, client)
+	if err != nil {
+		return notReady(ctx, err)
+	}
+	p := r.Plan.Load
+	p.Dial = dial
+
+	limit := p.Rate.Warmup + p.Rate.For + p.Timeout + drainSpare
+	loadCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the load agent did not end within %v", limit))
+	defer cancel()
+	zero := make(chan time.Time, 1)
+	injected := make(chan []record.Fault, 1)
+	go func() { injected <- r.inject(loadCtx, cluster, zero) }()
+
+	r.Hooks.stage("warm-up")
+	offset, _ := client.Offset()
+	started := func(at time.Time) { // at is on the engine's clock
+		r.rec.Zero = at
+		r.watch.start(at)
+		here := at.Add(-offset)
+		if r.Hooks.Started != nil {
+			r.Hooks.Started(here)
+		}
+		zero <- here
+	}
+	gen, err := client.Load(loadCtx, p, started, func(b record.Bin) {
+		r.rec.Bins = append(r.rec.Bins, r.watch.bin(b))
+	})
+	r.rec.Generator = gen
+	if err != nil {
+		cancel() // the injector undoes what it has done, and ends
+	}
+	close(zero)
+	r.rec.Faults = <-injected
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("send the load: %w", err)
+	}
+	return err
+}
+
+// ready waits until the target answers through its ingress, and returns the address that the
+// ingress has. That is resolved once, so that the load does not depend on a name service.
+func (r *run) ready(ctx context.Context, client *agent.Client) (dial string, err error) {
+	within := r.Ready.Within
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	ingress, err := url.Parse(r.Plan.Load.Ingress)
+	if err != nil {
+		return "", fmt.Errorf("ingress: %w", err)
+	}
+	port := ingress.Port()
+	if port == "" {
+		port = map[string]string{"https": "443"}[ingress.Scheme]
+	}
+	if port == "" {
+		port = "80"
+	}
+	last := errors.New("it was never asked")
+	for {
+		if dial == "" {
+			dial, last = resolve(ctx, client, ingress.Hostname(), port)
+		}
+		if dial != "" {
+			last = client.Probe(ctx, agent.Probe{URL: ingress.String(), Dial: dial, Path: r.Ready.Path, Timeout: probeLimit})
+			if last == nil {
+				return dial, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("%s%s was not ready within %v: %w", ingress, r.Ready.Path, within, last)
+		case <-time.After(probeEvery):
+		}
+	}
+}
+
+func resolve(ctx context.Context, client *agent.Client, host, port string) (string, error) {
+	addresses, err := client.Resolve(ctx, net.JoinHostPort(host, port))
+	if err != nil {
+		return "", err
+	}
+	if len(addresses) == 0 {
+		return "", fmt.Errorf("%s has no address", host)
+	}
+	return addresses[0], nil
+}
+
+// finish makes the recording whole: what was watched, in its order.
+func (r *run) finish() *record.Recording {
+	r.watch.finish(r.rec)
+	r.rec.Sort()
+	return r.rec
+}

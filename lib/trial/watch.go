@@ -1,0 +1,152 @@
+package trial
+
+import (
+	"fmt"
+	"net"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/target"
+)
+
+// maxEvents bounds what a restless engine can make us keep.
+const maxEvents = 10_000
+
+// maxStrangers is how many names that fit no replica are told; a name can be as long as
+// [maxShown] before it is cut.
+const maxStrangers, maxShown = 4, 60
+
+// A watch collects what happens beside the requests: node events on the engine's clock, and the
+// names that nodes give themselves. Safe for concurrent use.
+type watch struct {
+	hooks Hooks
+
+	mu        sync.Mutex
+	zero      time.Time
+	raw       []target.NodeEvent // in the order told
+	dropped   int
+	replicas  map[string]string // any name of a replica → its name
+	strangers map[string]bool   // names in headers that fit no replica
+}
+
+func newWatch(h Hooks) *watch {
+	return &watch{hooks: h, replicas: make(map[string]string), strangers: make(map[string]bool)}
+}
+
+// node is told by the driver what happens to nodes.
+func (w *watch) node(e target.NodeEvent) {
+	w.mu.Lock()
+	if len(w.raw) >= maxEvents {
+		w.dropped++
+		w.mu.Unlock()
+		return
+	}
+	w.raw = append(w.raw, e)
+	zero := w.zero
+	w.mu.Unlock()
+	if !zero.IsZero() && w.hooks.Event != nil {
+		w.hooks.Event(event(e, zero))
+	}
+}
+
+func event(e target.NodeEvent, zero time.Time) record.Event {
+	return record.Event{At: e.At.Sub(zero), Kind: e.Kind, Node: e.Node, Source: "engine", Detail: e.Detail}
+}
+
+// start tells when zero was, on the engine's clock.
+func (w *watch) start(zero time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.zero = zero
+}
+
+// know learns the names of replicas.
+func (w *watch) know(nodes []target.Node) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range nodes {
+		for _, name := range n.Names() {
+			w.replicas[name] = n.Name
+		}
+	}
+}
+
+// bin gives the nodes of a bin their names, and shows it to the live view.
+func (w *watch) bin(b record.Bin) record.Bin {
+	w.rename(&b)
+	if w.hooks.Bin != nil {
+		w.hooks.Bin(b)
+	}
+	return b
+}
+
+func (w *watch) rename(b *record.Bin) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.Rename(func(name string) string {
+		if known, ok := w.replica(name); ok {
+			delete(w.strangers, name)
+			return known
+		}
+		if len(w.strangers) <= maxStrangers {
+			w.strangers[name] = true
+		}
+		return name
+	})
+}
+
+// replica finds the replica that a header means: its name, its host name, its address; a port is
+// ignored.
+func (w *watch) replica(name string) (string, bool) {
+	if known, ok := w.replicas[name]; ok {
+		return known, true
+	}
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		known, ok := w.replicas[host]
+		return known, ok
+	}
+	return "", false
+}
+
+// finish puts what was watched into the recording.
+func (w *watch) finish(r *record.Recording) {
+	for i := range r.Bins { // names learnt since: a replica added while load ran
+		w.rename(&r.Bins[i])
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.zero.IsZero() {
+		for _, e := range w.raw {
+			r.Events = append(r.Events, event(e, w.zero))
+		}
+	}
+	if w.dropped > 0 {
+		r.Problems = append(r.Problems, fmt.Sprintf("%d events of nodes were dropped, after the first %d", w.dropped, maxEvents))
+	}
+	if len(w.strangers) > 0 {
+		r.Problems = append(r.Problems, w.complaint())
+	}
+}
+
+func (w *watch) complaint() string {
+	var strange, known []string
+	for s := range w.strangers {
+		if len(s) > maxShown {
+			s = s[:maxShown] + "…"
+		}
+		strange = append(strange, fmt.Sprintf("%q", s))
+	}
+	for k := range w.replicas {
+		known = append(known, k)
+	}
+	sort.Strings(strange)
+	sort.Strings(known)
+	if len(strange) > maxStrangers {
+		strange = append(strange[:maxStrangers], "…")
+	}
+	return fmt.Sprintf("node_header or attempts_header names %s, which is no replica: expected one of %s",
+		strings.Join(strange, ", "), strings.Join(known, ", "))
+}
