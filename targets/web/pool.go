@@ -233,7 +233,9 @@ func (p *pool) pick(tried []*upstream) *upstream {
 		return nil
 	}
 	first := p.turn % len(may)
-	p.turn++
+	if len(tried) == 0 {
+		p.turn++ // a retry takes nobody's turn: with two upstreams the next request would begin at the same one
+	}
 	u := may[first]
 	if p.b.Policy == LeastConn {
 		for i := range may {
