@@ -18,13 +18,38 @@ import (
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
-// ErrUsage is wrapped by errors about the command line. What was wrong, and the
-// usage, is on stderr by then.
-var ErrUsage = errors.New("command line")
+// A Program is one of this package's programs. It ends when ctx does or when it
+// gets SIGTERM, and returns its exit code: 0 for an orderly end, 1 for any other, 20 for
+// a command line that it does not take.
+type Program func(ctx context.Context, args []string, stdout, stderr io.Writer) int
 
-// RunNode runs a [Node] by its command line until it gets SIGTERM or ctx ends.
-// [flag.ErrHelp] means that help was asked for and given.
-func RunNode(ctx context.Context, args []string, stderr io.Writer) error {
+// Programs are the programs, by the names of their subcommands.
+func Programs() map[string]Program {
+	all := make(map[string]Program)
+	for name, run := range map[string]func(context.Context, []string, io.Writer) error{
+		"node": runNode, "balancer": runBalancer, "check": runCheck,
+	} {
+		all[name] = func(ctx context.Context, args []string, _, stderr io.Writer) int {
+			err := run(ctx, args, stderr)
+			switch {
+			case err == nil, errors.Is(err, flag.ErrHelp):
+				return 0
+			case errors.Is(err, errUsage):
+				return 20
+			}
+			fmt.Fprintf(stderr, "tutti target %s: %v\n", name, err)
+			return 1
+		}
+	}
+	return all
+}
+
+// errUsage is wrapped by errors about the command line. What was wrong, and the
+// usage, is on stderr by then.
+var errUsage = errors.New("command line")
+
+// runNode runs a [Node] by its command line.
+func runNode(ctx context.Context, args []string, stderr io.Writer) error {
 	n := &Node{Name: nodeName(), Log: slog.New(slog.NewTextHandler(stderr, nil))}
 	fs := flags("node", "", stderr)
 	fs.StringVar(&n.Listen, "listen", ":8080", "`address` to listen on; the host part is "+target.EnvListen+" where that is set")
@@ -52,9 +77,8 @@ func RunNode(ctx context.Context, args []string, stderr io.Writer) error {
 	return n.Run(ctx)
 }
 
-// RunBalancer runs a [Balancer] by its command line until it gets SIGTERM or ctx ends.
-// Errors are as for [RunNode].
-func RunBalancer(ctx context.Context, args []string, stderr io.Writer) error {
+// runBalancer runs a [Balancer] by its command line.
+func runBalancer(ctx context.Context, args []string, stderr io.Writer) error {
 	b := &Balancer{Log: slog.New(slog.NewTextHandler(stderr, nil))}
 	var to, policy string
 	fs := flags("balancer", "-to http://name:port", stderr)
@@ -89,10 +113,9 @@ func RunBalancer(ctx context.Context, args []string, stderr io.Writer) error {
 	return b.Run(ctx)
 }
 
-// RunCheck asks a URL once and returns nil if it answers with a status from 200
-// to 399: a healthcheck for images that have no shell. Errors about the command line are as for
-// [RunNode].
-func RunCheck(ctx context.Context, args []string, stderr io.Writer) error {
+// runCheck asks a URL once and returns nil if it answers with a status from 200
+// to 399: a healthcheck for images that have no shell.
+func runCheck(ctx context.Context, args []string, stderr io.Writer) error {
 	var timeout time.Duration
 	fs := flags("check", "URL", stderr)
 	fs.DurationVar(&timeout, "timeout", time.Second, "limit on the answer")
@@ -142,7 +165,7 @@ func parse(fs *flag.FlagSet, args []string, operands int) error {
 			if errors.Is(err, flag.ErrHelp) {
 				return err
 			}
-			return fmt.Errorf("%w: %w", ErrUsage, err)
+			return fmt.Errorf("%w: %w", errUsage, err)
 		}
 		if fs.NArg() == 0 {
 			break
@@ -158,7 +181,7 @@ func parse(fs *flag.FlagSet, args []string, operands int) error {
 func misused(fs *flag.FlagSet, err error) error {
 	fmt.Fprintln(fs.Output(), err)
 	fs.Usage()
-	return fmt.Errorf("%w: %w", ErrUsage, err)
+	return fmt.Errorf("%w: %w", errUsage, err)
 }
 
 // nodeName is the replica's name, or the host's where nobody gave it one.

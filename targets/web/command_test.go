@@ -3,8 +3,6 @@ package web_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"flag"
 	"io"
 	"net"
 	"net/http"
@@ -18,34 +16,33 @@ import (
 
 func TestCommandLinesAreRefused(t *testing.T) {
 	for _, c := range []struct {
-		run  func(context.Context, []string, io.Writer) error
-		args string
-		want string // on stderr
+		program, args string
+		want          string // on stderr
 	}{
-		{web.RunNode, "--dealy 5ms", "flag provided but not defined: -dealy"},
-		{web.RunNode, "--delay soon", `invalid value "soon"`},
-		{web.RunNode, "--drain 0s", "-drain must be above 0"},
-		{web.RunNode, "more", `want 0 operands, got ["more"]`},
-		{web.RunBalancer, "", "-to wants http://name:port"},
-		{web.RunBalancer, "--to https://app:8080", "-to wants http://name:port"},
-		{web.RunBalancer, "--to http://app:8080 --policy rr", `unknown policy "rr", want round-robin or least-conn`},
-		{web.RunBalancer, "--to http://app:8080 --fails 0", "-fails and -passes must be at least 1"},
-		{web.RunBalancer, "--to http://app:8080 --interval 0s", "must be above 0"},
-		{web.RunBalancer, "--to http://app:8080 --check= --passive-fails 1", "-passive-fails wants a -check"},
-		{web.RunCheck, "", "want 1 operands"},
+		{"node", "--dealy 5ms", "flag provided but not defined: -dealy"},
+		{"node", "--delay soon", `invalid value "soon"`},
+		{"node", "--drain 0s", "-drain must be above 0"},
+		{"node", "more", `want 0 operands, got ["more"]`},
+		{"balancer", "", "-to wants http://name:port"},
+		{"balancer", "--to https://app:8080", "-to wants http://name:port"},
+		{"balancer", "--to http://app:8080 --policy rr", `unknown policy "rr", want round-robin or least-conn`},
+		{"balancer", "--to http://app:8080 --fails 0", "-fails and -passes must be at least 1"},
+		{"balancer", "--to http://app:8080 --interval 0s", "must be above 0"},
+		{"balancer", "--to http://app:8080 --check= --passive-fails 1", "-passive-fails wants a -check"},
+		{"check", "", "want 1 operands"},
 	} {
 		var stderr bytes.Buffer
-		err := c.run(t.Context(), strings.Fields(c.args), &stderr)
-		if !errors.Is(err, web.ErrUsage) || !strings.Contains(stderr.String(), c.want) || !strings.Contains(stderr.String(), "usage: tutti target ") {
-			t.Errorf("%q: %v, and said %q; want %q and the usage", c.args, err, stderr.String(), c.want)
+		code := web.Programs()[c.program](t.Context(), strings.Fields(c.args), io.Discard, &stderr)
+		if code != 20 || !strings.Contains(stderr.String(), c.want) || !strings.Contains(stderr.String(), "usage: tutti target ") {
+			t.Errorf("%s %q: exit code %d, and said %q; want 20, %q and the usage", c.program, c.args, code, stderr.String(), c.want)
 		}
 	}
 }
 
 func TestHelpIsNoError(t *testing.T) {
 	var stderr bytes.Buffer
-	if err := web.RunBalancer(t.Context(), []string{"--help"}, &stderr); !errors.Is(err, flag.ErrHelp) || errors.Is(err, web.ErrUsage) {
-		t.Errorf("help gave %v", err)
+	if code := web.Programs()["balancer"](t.Context(), []string{"--help"}, io.Discard, &stderr); code != 0 {
+		t.Errorf("help gave exit code %d", code)
 	}
 	if !strings.Contains(stderr.String(), "-check-timeout") {
 		t.Errorf("help says %s", stderr.String())
@@ -68,24 +65,27 @@ func TestNodesAndCheckListenWhereTheyAreTold(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	check := func() error { return web.RunCheck(t.Context(), []string{url, "--timeout", "5s"}, io.Discard) }
-	if check() == nil {
+	programs := web.Programs()
+	check := func() int {
+		return programs["check"](t.Context(), []string{url, "--timeout", "5s"}, io.Discard, io.Discard)
+	}
+	if check() != 1 {
 		t.Fatal("the check passes with nobody there")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
+	done := make(chan int, 1)
 	go func() {
-		done <- web.RunNode(ctx, []string{"--listen=:" + port, "--start-delay=50ms", "--lame-duck=0s"}, io.Discard)
+		done <- programs["node"](ctx, []string{"--listen=:" + port, "--start-delay=50ms", "--lame-duck=0s"}, io.Discard, io.Discard)
 	}()
-	eventually(t, "the check passes", func() bool { return check() == nil })
+	eventually(t, "the check passes", func() bool { return check() == 0 })
 	if a := get(t, newClient(t), "http://127.0.0.2:"+port+"/"); a.status != http.StatusOK || a.node != "app-3" {
 		t.Errorf("the node answered %+v", a)
 	}
 	cancel()
 	select {
-	case err := <-done:
-		if err != nil {
-			t.Error(err)
+	case code := <-done:
+		if code != 0 {
+			t.Errorf("the node ended with exit code %d", code)
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the node does not end")
