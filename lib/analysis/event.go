@@ -41,7 +41,7 @@ func (t *Trial) faultMetric(ref Ref) Value {
 	if f == nil {
 		return none
 	}
-	whole := t.sum(t.runs(Whole), anyRequest)
+	whole := t.phase(Whole, anyRequest)
 	if whole.due == 0 {
 		return Missing("no request was due")
 	}
@@ -121,7 +121,7 @@ func (t *Trial) holdAfter(f *record.Fault, end time.Duration) Value {
 	if _, bad := t.firstBad(onset, end); !bad {
 		return Good(0)
 	}
-	before := t.sum(t.runs(Before), anyRequest)
+	before := t.phase(Before, anyRequest)
 	if before.due == 0 {
 		return Missing("no request was due before the faults, so that there is no level to return to")
 	}
@@ -207,7 +207,7 @@ func (t *Trial) undetectable(f *record.Fault) string {
 // to the next fault's onset − timeout or to the end of load; not below 0. The bin that onset − timeout cuts
 // counts.
 func (t *Trial) lostRequests(f *record.Fault) Value {
-	before := t.sum(t.runs(Before), anyRequest)
+	before := t.phase(Before, anyRequest)
 	if before.due == 0 {
 		return Missing("no request was due before the faults, so that there is no rate to compare with")
 	}

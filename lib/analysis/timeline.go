@@ -222,7 +222,7 @@ const answeredStep = 1.04
 // empty without a good request. Neighbouring points are at least 4 % apart, so that there are at most a few
 // hundred; a step in between is drawn at the next point, never too early.
 func (t *Trial) Answered() (xs []time.Duration, share []float64) {
-	s := t.sum(t.runs(Whole), anyRequest)
+	s := t.phase(Whole, anyRequest)
 	var n uint64
 	s.ok.Each(func(value time.Duration, count uint64) {
 		n += count

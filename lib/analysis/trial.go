@@ -2,18 +2,29 @@ package analysis
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
-// A Trial is one recording, read. Make one with [Of].
+// A Trial is one recording, read. Make one with [Of]. It is safe for concurrent use
+// while nobody changes the recording.
 type Trial struct {
 	Rec *record.Recording
 
 	// bins holds measured load by bin index; nil where no request was due. The warm-up
 	// is not in it, so that no metric can count it by mistake.
 	bins []*record.Bin
+
+	// Every metric of a phase starts from the same sum, and a report asks for hundreds.
+	mu   sync.Mutex
+	sums map[sumKey]sum
+}
+
+type sumKey struct {
+	phase   Phase
+	request int
 }
 
 // A Span is a stretch of time since zero. To is excluded.

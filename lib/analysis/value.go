@@ -64,7 +64,7 @@ func (t *Trial) Metric(ref Ref) Value {
 			return Missing("there is no request %q", ref.Request)
 		}
 	}
-	sum := t.sum(rs, request)
+	sum := t.phase(ref.Phase, request)
 	if sum.due == 0 {
 		return Missing("no request was due%s", inPhase(ref.Phase))
 	}
@@ -146,6 +146,22 @@ func (t *Trial) sum(rs []run, request int) sum {
 				s.add(b, request)
 			}
 		}
+	}
+	return s
+}
+
+// phase sums the requests of a phase, once.
+func (t *Trial) phase(p Phase, request int) sum {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := sumKey{p, request}
+	s, ok := t.sums[key]
+	if !ok {
+		if t.sums == nil {
+			t.sums = make(map[sumKey]sum)
+		}
+		s = t.sum(t.runs(p), request)
+		t.sums[key] = s
 	}
 	return s
 }

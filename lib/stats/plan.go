@@ -1,0 +1,43 @@
+package stats
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// Holm tells which of several hypotheses are rejected when the chance of rejecting any true
+// one shall be alpha at most: the i-th smallest p is held against alpha/(m−i+1), until one does not
+// pass. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statist. 6
+// (1979).
+func Holm(ps []float64, alpha float64) []bool {
+	order := make([]int, len(ps))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ps[a], ps[b]) })
+	rejected := make([]bool, len(ps))
+	for i, at := range order {
+		if !(ps[at] <= alpha/float64(len(ps)-i)) {
+			break
+		}
+		rejected[at] = true
+	}
+	return rejected
+}
+
+// Trials is about how many trials show a difference delta with probability power when single
+// ones scatter by sigma and the error allowed is alpha, one-sided: ((z₁₋α + z_power)·σ/Δ)², and two more for
+// small numbers. It is an approximation, and 0 when delta is 0 or anything is not finite. Source: Lachin,
+// "Introduction to sample size determination and power analysis for clinical trials", Controlled Clinical
+// Trials 2 (1981), for one sample of normal values.
+func Trials(sigma, delta, alpha, power float64) int {
+	z := distuv.UnitNormal.Quantile(1-alpha) + distuv.UnitNormal.Quantile(power)
+	n := math.Pow(z*sigma/delta, 2)
+	if math.IsNaN(n) || math.IsInf(n, 0) || n > math.MaxInt32 {
+		return 0
+	}
+	return int(math.Ceil(n)) + 2
+}
