@@ -37,6 +37,7 @@ type Arm struct {
 	Nodes      string // the balanced service, "" if not said
 	NodeHeader string
 	Attempts   string // the attempts header
+	Health     *HealthCheck
 	Scale      map[string]int
 	Faults     []Fault
 	Line       int
@@ -46,6 +47,12 @@ type Arm struct {
 type Ready struct {
 	Path   string // polled through the ingress; "" means a TCP connect
 	Within time.Duration
+}
+
+// A HealthCheck is what the balancer's own health check is set to, nil if the file does not say.
+type HealthCheck struct {
+	Interval, Timeout time.Duration
+	Fails             int
 }
 
 // Load is what is sent.
@@ -68,17 +75,3 @@ type Fault struct {
 	Fault    fault.Fault // made by the verb's Kind
 	Line     int
 }
-
-// An Error is one thing wrong with a scenario file.
-type Error struct {
-	File         string
-	Line, Column int    // from 1, the column in characters
-	Length       int    // characters to underline
-	Msg          string // lower case, no full stop: `unknown fault verb "kil"`
-	Nearest      string // the nearest valid word, or ""
-	Expected     string // what may stand there, or ""
-	Source       string // the text of the line
-}
-
-// Errors is everything found wrong, in the order of the file.
-type Errors []*Error

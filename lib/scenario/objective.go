@@ -1,0 +1,259 @@
+package scenario
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+func (b *builder) objectives(s *Scenario, top *fields) {
+	sound := len(b.errs) == 0 // else arms, faults or requests may be missing because they are wrong
+	named := make(map[string]*yaml.Node)
+	for _, i := range get[[]item](top, "objectives", nil) {
+		o, at, ok := b.objective(i)
+		if !ok {
+			continue
+		}
+		if sound || len(s.Arms) > 0 {
+			c := checker{builder: b, s: s, at: at, text: o.Text, sound: sound}
+			o.Check = c.comparison(o.Check)
+		}
+		if first := named[o.Name]; first != nil {
+			b.wrong(at, "two objectives are named %s", quote(o.Name)).expect("another name; the first stands in line %d", first.Line)
+		}
+		named[o.Name] = at
+		s.Objectives = append(s.Objectives, o)
+	}
+}
+
+// objective makes one objective; the node is its comparison's.
+func (b *builder) objective(i item) (slo.Objective, *yaml.Node, bool) {
+	o := slo.Objective{Severity: slo.SeverityFail, Line: i.node.Line}
+	at := i.node
+	switch v := i.v.(type) {
+	case slo.Comparison:
+		o.Check = v
+	case *fields:
+		c, ok := v.at["check"].v.(slo.Comparison)
+		if !ok {
+			return o, at, false
+		}
+		o.Check, at = c, v.at["check"].node
+		o.Name = v.text("name")
+		if v.text("severity") == string(slo.SeverityWarn) {
+			o.Severity = slo.SeverityWarn
+		}
+		if m, ok := v.at["margin"].v.(margin); ok {
+			o.Margin = m.v
+			b.margin(c, m, v.at["margin"].node)
+		}
+	default:
+		return o, at, false
+	}
+	o.Text = strings.TrimRight(at.Value, " \n")
+	if o.Name == "" {
+		o.Name = o.Text
+	}
+	return o, at, true
+}
+
+// margin checks that a margin goes with what is compared.
+func (b *builder) margin(c slo.Comparison, m margin, at *yaml.Node) {
+	if len(slo.Metrics(c.L)) == 0 || len(slo.Metrics(c.R)) == 0 {
+		b.wrong(at, "a margin needs a comparison between metrics").expect("metrics on both sides, or another limit in the comparison")
+		return
+	}
+	switch u := slo.UnitOf(c.L); {
+	case u == analysis.Number && m.percent:
+		b.wrong(at, "%s of a count", at.Value).expect("a number, such as 5")
+	case u == analysis.Ratio && !m.percent && m.v > 1:
+		b.wrong(at, "%s is more than a ratio can be", at.Value).expect("points, such as 1%% or 0.01").Nearest = at.Value + "%"
+	case (u == analysis.Seconds || u == analysis.PerSecond) && !m.percent && m.v > 1:
+		b.wrong(at, "%s times the baseline", at.Value).expect("a share of the baseline's, such as 10%%").Nearest = at.Value + "%"
+	}
+}
+
+// A checker checks one objective against the rest of the scenario.
+type checker struct {
+	*builder
+	s     *Scenario
+	at    *yaml.Node
+	text  string
+	sound bool
+}
+
+// comparison checks each metric and names the fault of those that leave it to us.
+func (c *checker) comparison(cmp slo.Comparison) slo.Comparison {
+	errors := len(c.errs)
+	cmp = cmp.Map(c.metric)
+	if len(c.errs) == errors && c.sound {
+		c.reachable(cmp)
+	}
+	return cmp
+}
+
+// word is the place of a word of a metric, or of the whole metric.
+func (c *checker) word(m slo.Metric, word string) place {
+	if i := strings.Index(c.at.Value[m.Offset:], word); i >= 0 {
+		return c.src.within(c.at, m.Offset+i, len(word))
+	}
+	return c.src.of(c.at)
+}
+
+func (c *checker) metric(m slo.Metric) slo.Metric {
+	i := slices.IndexFunc(c.s.Arms, func(a Arm) bool { return a.Name == m.Arm })
+	if i < 0 {
+		names := armNames(c.s)
+		c.wrongAt(c.word(m, m.Arm), "no arm is named %q", m.Arm).near(m.Arm, names).expect("%s", list(names, "or"))
+		return m
+	}
+	arm := c.s.Arms[i]
+	if !c.sound {
+		return m
+	}
+	if m.Ref.Request != "" {
+		c.request(m)
+	}
+	spec, _ := analysis.SpecOf(m.Ref.Metric)
+	if spec.OfFault {
+		m = c.fault(m, arm)
+	}
+	if m.Ref.Phase != analysis.Whole {
+		c.phase(m, arm)
+	}
+	needs := map[string]struct{ header, key string }{
+		"detection": {arm.Attempts, "attempts_header"}, "balance": {arm.NodeHeader, "node_header"},
+	}
+	if n, ok := needs[m.Ref.Metric]; ok && n.header == "" {
+		c.wrongAt(c.word(m, m.Ref.Metric), "%s needs a header that the target does not name", m.Ref.Metric).
+			expect("%s in target, such as %s: X-Node", n.key, n.key)
+	}
+	return m
+}
+
+func (c *checker) request(m slo.Metric) {
+	var names []string
+	for _, q := range c.s.Load.Requests {
+		names = append(names, q.Name)
+	}
+	if !slices.Contains(names, m.Ref.Request) {
+		c.wrongAt(c.word(m, strconv.Quote(m.Ref.Request)), "no request is named %s", quote(m.Ref.Request)).
+			near(m.Ref.Request, names).expect("%s", list(quoted(names), "or"))
+	}
+}
+
+func quoted(words []string) []string {
+	var q []string
+	for _, w := range words {
+		q = append(q, quote(w))
+	}
+	return q
+}
+
+// fault checks which fault a metric is about, and fills in the only one.
+func (c *checker) fault(m slo.Metric, arm Arm) slo.Metric {
+	var names []string
+	for _, f := range arm.Faults {
+		names = append(names, f.Name)
+	}
+	switch {
+	case len(names) == 0:
+		c.wrongAt(c.word(m, m.Ref.Metric), "arm %s has no fault, so there is no %s", arm.Name, m.Ref.Metric).
+			expect("a metric without a fault, or a fault in that arm")
+	case m.Ref.Fault == "" && len(names) > 1:
+		c.wrongAt(c.word(m, m.Ref.Metric), "%s of which fault? arm %s has %d", m.Ref.Metric, arm.Name, len(names)).
+			expect(`%s{fault="…"} with %s`, m.Ref.Metric, list(names, "or"))
+	case m.Ref.Fault == "":
+		m.Ref.Fault = names[0]
+	case !slices.Contains(names, m.Ref.Fault):
+		c.wrongAt(c.word(m, strconv.Quote(m.Ref.Fault)), "arm %s has no fault named %s", arm.Name, quote(m.Ref.Fault)).
+			near(m.Ref.Fault, names).expect("%s", list(quoted(names), "or"))
+	}
+	return m
+}
+
+// phase checks that the arm has the phase that a metric is asked of.
+func (c *checker) phase(m slo.Metric, arm Arm) {
+	phase := m.Ref.Phase
+	at := c.word(m, string(phase)+".")
+	at.length = len(phase)
+	if len(arm.Faults) == 0 {
+		c.wrongAt(at, "arm %s has no fault, so there is no phase %s", arm.Name, phase).expect("%s.%s", arm.Name, m.Ref.Metric)
+		return
+	}
+	first := slices.MinFunc(arm.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	if phase == analysis.Before && first.At <= c.s.Load.Timeout {
+		c.wrongAt(at, "there is no phase before: it ends a timeout (%s) before fault %s, which comes at %s",
+			short(c.s.Load.Timeout), first.Name, short(first.At)).expect("a later fault, or a shorter timeout")
+	}
+	for _, f := range arm.Faults {
+		if phase == analysis.After && c.end(f) >= c.s.Load.For {
+			c.wrongAt(at, "there is no phase after: fault %s is in force until measured load ends", f.Name).
+				expect("a fault whose \"for\" ends earlier")
+			return
+		}
+	}
+}
+
+// end is when a fault is undone, as planned.
+func (c *checker) end(f Fault) time.Duration {
+	switch {
+	case c.kinds[f.Verb].NoFor:
+		return f.At
+	case f.For == 0:
+		return c.s.Load.For
+	}
+	return min(f.At+f.For, c.s.Load.For)
+}
+
+// reachable refuses a limit on recovery or failover that is beyond the time that is looked at: not
+// recovering at all could never be told from meeting it.
+func (c *checker) reachable(cmp slo.Comparison) {
+	m, isMetric := cmp.L.(slo.Metric)
+	limit, constant := slo.Constant(cmp.R)
+	upper := cmp.Op[0] == '<'
+	if !isMetric {
+		m, isMetric = cmp.R.(slo.Metric)
+		limit, constant = slo.Constant(cmp.L)
+		upper = cmp.Op[0] == '>'
+	}
+	if !isMetric || !constant || !upper || m.Ref.Metric != "recovery" && m.Ref.Metric != "failover" {
+		return
+	}
+	i := slices.IndexFunc(c.s.Arms, func(a Arm) bool { return a.Name == m.Arm })
+	j := slices.IndexFunc(c.s.Arms[i].Faults, func(f Fault) bool { return f.Name == m.Ref.Fault })
+	f := c.s.Arms[i].Faults[j]
+	end := c.s.Load.For
+	if m.Ref.Metric == "failover" {
+		end = c.end(f)
+	}
+	hold := Hold(c.s.Load.Rate)
+	seen := end - hold - f.At
+	if limit <= seen.Seconds() {
+		return
+	}
+	what := "load end"
+	if m.Ref.Metric == "failover" {
+		what = "the fault's end"
+	}
+	if seen <= 0 {
+		c.wrongAt(c.word(m, m.Ref.Metric), "%s cannot be seen: fault %s comes at %s, and a hold of %s does not fit before %s",
+			m.Ref.Metric, f.Name, short(f.At), short(hold), what).expect("an earlier fault, or more time after it")
+		return
+	}
+	c.wrongAt(c.src.of(c.at), "this limit cannot be judged: fault %s leaves %s to look at (%s − %s of hold − %s)",
+		f.Name, short(seen), what, short(hold), short(f.At)).expect("at most %s, or more time after the fault", short(seen))
+}
+
+// Hold is how long an arm must be as good as before to have recovered: 5 s, or the time
+// of 200 requests where that is longer.
+func Hold(rate float64) time.Duration {
+	return time.Duration(math.Max(5, 200/rate) * float64(time.Second))
+}

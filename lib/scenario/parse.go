@@ -1,0 +1,317 @@
+package scenario
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/fault"
+)
+
+// Defaults of the format.
+const (
+	DefaultArm     = "target" // the only arm, where the file has none
+	DefaultRepeats = 6
+	DefaultSeed    = 1
+	DefaultWarmup  = 5 * time.Second
+	DefaultTimeout = 5 * time.Second
+	DefaultWithin  = 60 * time.Second
+)
+
+// Parse reads a scenario file. It looks at nothing but src; file is its name in messages, and kinds
+// are the verbs that this program has. The error is [Errors]: everything found wrong, in the order
+// of the file.
+func Parse(file string, src []byte, kinds fault.Kinds) (*Scenario, error) {
+	r := &reader{file: file, src: newSource(trimBOM(src)), keyOf: make(map[*yaml.Node]*yaml.Node)}
+	b := builder{reader: r, kinds: kinds}
+	s := &Scenario{File: file, Source: src}
+	if doc := r.document(src); doc != nil {
+		if top, ok := vocabulary(kinds).read(r, doc); ok {
+			b.scenario(s, top.(*fields))
+		}
+	}
+	if len(r.errs) == 0 {
+		return s, nil
+	}
+	sort.SliceStable(r.errs, func(i, j int) bool {
+		a, b := r.errs[i], r.errs[j]
+		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
+	})
+	if len(r.errs) > maxErrors {
+		r.errs = r.errs[:maxErrors]
+	}
+	return nil, r.errs
+}
+
+func trimBOM(src []byte) []byte {
+	if s, ok := strings.CutPrefix(string(src), "\xef\xbb\xbf"); ok {
+		return []byte(s)
+	}
+	return src
+}
+
+// A builder makes a scenario of what was read. It goes on after errors, so that one run
+// tells of all of them; what could not be read is left at its default.
+type builder struct {
+	*reader
+	kinds fault.Kinds
+}
+
+func (b *builder) scenario(s *Scenario, top *fields) {
+	s.Name = top.text("name")
+	s.Hypothesis = strings.TrimSpace(top.text("hypothesis"))
+	s.Repeats = int(get(top, "repeats", int64(DefaultRepeats)))
+	s.Seed = get(top, "seed", int64(DefaultSeed))
+	s.Engine = top.text("engine")
+	load := get[*fields](top, "load", nil)
+	if load != nil {
+		s.Load = b.load(load)
+	}
+	b.arms(s, top)
+	b.baseline(s, top)
+	b.objectives(s, top)
+}
+
+// place is what arms inherit from the target, and may say themselves.
+func (b *builder) place(arm *Arm, f *fields) {
+	if f == nil {
+		return
+	}
+	for _, i := range get[[]item](f, "compose", nil) {
+		arm.Compose = append(arm.Compose, i.v.(string))
+	}
+	for _, i := range get[[]item](f, "profiles", nil) {
+		arm.Profiles = append(arm.Profiles, i.v.(string))
+	}
+	for _, i := range get[[]item](f, "env", nil) {
+		arm.Env[i.key.Value] = i.v.(string)
+	}
+	if f.text("ingress") != "" {
+		if u := b.ingress(f.at["ingress"]); u != nil {
+			arm.Ingress = u
+		}
+	}
+	if r := get[*fields](f, "ready", nil); r != nil {
+		arm.Ready = Ready{Path: r.text("path"), Within: r.duration("within", DefaultWithin)}
+	}
+	if n := f.text("nodes"); n != "" {
+		arm.Nodes = n
+	}
+}
+
+func (b *builder) arms(s *Scenario, top *fields) {
+	errors := len(b.errs)
+	target := get[*fields](top, "target", nil)
+	faults := b.faults(get[[]item](top, "faults", nil), s.Load)
+	base := Arm{Env: make(map[string]string), Ready: Ready{Within: DefaultWithin}, Faults: faults}
+	b.place(&base, target)
+	if target != nil {
+		base.NodeHeader, base.Attempts = target.text("node_header"), target.text("attempts_header")
+		if h := get[*fields](target, "health_check", nil); h != nil {
+			base.Health = &HealthCheck{Interval: h.duration("interval", 0), Timeout: h.duration("timeout", 0), Fails: int(get(h, "fails", int64(0)))}
+		}
+	}
+	arms := get[[]item](top, "arms", nil)
+	if !top.has("arms") {
+		base.Name, base.Scale = DefaultArm, map[string]int{}
+		if target != nil {
+			base.Line = b.head(target.node).Line
+		}
+		s.Arms = []Arm{base}
+	}
+	for _, i := range arms {
+		s.Arms = append(s.Arms, b.arm(base, i, s.Load))
+	}
+	for i, arm := range s.Arms {
+		if target == nil || len(b.errs) > errors {
+			return
+		}
+		at := b.head(target.node)
+		if i < len(arms) {
+			at = arms[i].key
+		}
+		for _, need := range []struct {
+			name string
+			ok   bool
+			want form
+		}{{"compose", len(arm.Compose) > 0, text{what: "the path of a Compose file"}}, {"ingress", arm.Ingress != nil, ingress}} {
+			if !need.ok && !target.has(need.name) {
+				b.wrong(at, "neither target nor arm %s says %q", arm.Name, need.name).expect("%s: %s", need.name, need.want)
+			}
+		}
+	}
+}
+
+func (b *builder) arm(base Arm, i item, load Load) Arm {
+	arm := base
+	arm.Name, arm.Line = i.key.Value, i.key.Line
+	arm.Compose, arm.Profiles, arm.Env = slices.Clone(base.Compose), slices.Clone(base.Profiles), maps.Clone(base.Env)
+	arm.Scale = make(map[string]int)
+	if _, metric := analysis.SpecOf(arm.Name); metric || slices.Contains(analysis.Later(), arm.Name) {
+		b.wrong(i.key, "%q is a metric, and no name for an arm", arm.Name).expect("another name, so that objectives can be read")
+	}
+	if slices.Contains(analysis.Phases(), analysis.Phase(arm.Name)) {
+		b.wrong(i.key, "%q is a phase, and no name for an arm", arm.Name).expect("another name, so that objectives can be read")
+	}
+	f, _ := i.v.(*fields)
+	b.place(&arm, f)
+	for _, s := range get[[]item](f, "scale", nil) {
+		arm.Scale[s.key.Value] = int(s.v.(int64))
+	}
+	if f.has("faults") {
+		arm.Faults = b.faults(get[[]item](f, "faults", nil), load)
+	}
+	return arm
+}
+
+func (b *builder) baseline(s *Scenario, top *fields) {
+	s.Baseline = top.text("baseline")
+	names := armNames(s)
+	switch {
+	case s.Baseline != "" && len(names) > 0 && !slices.Contains(names, s.Baseline):
+		b.wrong(top.place("baseline"), "no arm is named %q", s.Baseline).near(s.Baseline, names).expect("%s", list(names, "or"))
+	case len(names) > 1 && !top.has("baseline"):
+		b.wrong(b.head(top.place("arms")), "of %d arms, none is the baseline", len(names)).
+			expect("baseline: %s at the top level", list(names, "or"))
+	}
+}
+
+func armNames(s *Scenario) []string {
+	names := make([]string, len(s.Arms))
+	for i, a := range s.Arms {
+		names[i] = a.Name
+	}
+	return names
+}
+
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+
+func (b *builder) ingress(i item) *url.URL {
+	text := i.v.(string)
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || u.Host == "" {
+		e := b.wrong(i.node, "%s is no address", quote(text)).expect("%s", ingress)
+		if hostAndPort.MatchString(text) {
+			e.Nearest = "http://" + text
+		}
+		return nil
+	}
+	port, err := strconv.Atoi(u.Port())
+	switch {
+	case u.Scheme == "https":
+		b.lacks(i.node, "a target that speaks https").expect("%s", ingress)
+	case u.Scheme != "http":
+		b.wrong(i.node, "%s is not spoken here", quote(u.Scheme)).expect("%s", ingress)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
+		b.wrong(i.node, "%s is more than an address", quote(text)).expect("%s; paths stand in the requests", ingress)
+	case !hostPattern.MatchString(u.Hostname()):
+		b.wrong(i.node, "%s is no host's name", quote(u.Hostname())).expect("%s", ingress)
+	case u.Port() != "" && (err != nil || port < 1 || port > 65535):
+		b.wrong(i.node, "%s is no port", quote(u.Port())).expect("a port from 1 to 65535")
+	default:
+		u.Path = ""
+		return u
+	}
+	return nil
+}
+
+var hostAndPort = regexp.MustCompile(`^[A-Za-z0-9._-]+(:[0-9]+)?$`)
+
+// faults makes the faults of a list, and names those that have no name.
+func (b *builder) faults(items []item, load Load) []Fault {
+	var all []Fault
+	nodes := make(map[string]*yaml.Node)
+	count := make(map[string]int)
+	for _, i := range items {
+		f, ok := i.v.(*fields)
+		if !ok || f.chosen == "" {
+			continue
+		}
+		one, ok := b.fault(f)
+		if !ok {
+			continue
+		}
+		one.Line = i.node.Line
+		key := one.Verb + "-" + one.Selector.Service
+		count[key]++
+		at := f.place("name")
+		if one.Name == "" {
+			one.Name = fmt.Sprintf("%s-%d", key, count[key])
+			at = f.at[f.chosen].key
+		}
+		if first := nodes[one.Name]; first != nil {
+			b.wrong(at, "two faults are named %q", one.Name).expect("another name; the first stands in line %d", first.Line)
+		}
+		nodes[one.Name] = at
+		if load.For > 0 && one.At >= load.For {
+			b.wrong(f.place("at"), "measured load is over by then").expect("less than %s, which is load.for", short(load.For))
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func (b *builder) fault(f *fields) (Fault, bool) {
+	verb := f.at[f.chosen]
+	kind := b.kinds[f.chosen]
+	one := Fault{Name: f.text("name"), Verb: f.chosen, At: f.duration("at", 0), For: f.duration("for", 0), Params: fault.Params{}}
+	if kind.NoFor && f.has("for") {
+		b.wrong(f.at["for"].key, "%s is over when it has happened: it has no \"for\"", f.chosen).expect("the fault without for")
+	}
+	switch v := verb.v.(type) {
+	case string:
+		one.Selector.Service = v
+	case *fields:
+		one.Selector = b.selector(v)
+		for _, p := range kind.Params {
+			switch i := v.at[p.Name]; value := i.v.(type) {
+			case time.Duration:
+				one.Params[p.Name] = value
+			case int64:
+				one.Params[p.Name] = int(value)
+			}
+		}
+	default:
+		return one, false // reported
+	}
+	for _, p := range kind.Params {
+		if _, isText := verb.v.(string); p.Required && isText {
+			b.wrong(verb.node, "%s lacks %q", f.chosen, p.Name).
+				expect("a mapping, such as %s: {service: %s, %s: …}", f.chosen, one.Selector.Service, p.Name)
+			return one, false
+		}
+	}
+	if one.Selector.Service == "" || kind.New == nil {
+		return one, false // reported; a kind without New is only in the vocabulary
+	}
+	made, err := kind.New(one.Params)
+	if err != nil {
+		b.wrong(verb.node, "%s: %s", f.chosen, visible(err.Error()))
+		return one, false
+	}
+	one.Fault = made
+	return one, true
+}
+
+func (b *builder) selector(f *fields) fault.Selector {
+	s := fault.Selector{Service: f.text("service"), Replica: int(get(f, "replica", int64(0)))}
+	if p, ok := f.at["pick"].v.(pick); ok {
+		s.All, s.Count, s.Share = p.all, p.count, p.share
+		if s.Count == 1 {
+			s.Count = 0 // one is the default
+		}
+	}
+	if f.has("pick") && f.has("replica") {
+		b.wrong(f.at["replica"].key, "pick and replica both choose nodes").expect("one of them")
+	}
+	return s
+}

@@ -1,0 +1,236 @@
+package scenario
+
+import (
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/fault"
+)
+
+// The texts of the format.
+var (
+	namePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	anyName     = text{what: "a name", pattern: namePattern, hint: "a name: a letter, then letters, digits, - and _"}
+	service     = text{what: "a service's name", pattern: regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`), hint: "a service of the Compose file, such as app"}
+	header      = text{what: "a header's name", pattern: regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"), hint: "a header's name, such as X-Node"}
+	variable    = text{what: "a variable's name", pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)}
+	anything    = text{what: "text"}
+	value       = text{what: "text, a number or a boolean", loose: true}
+	block       = text{what: "text", loose: true, lines: true}
+	urlPath     = text{what: "a path", pattern: regexp.MustCompile(`^/([^/\s]\S*)?$`), hint: "a path, such as /healthz"}
+	template    = text{what: "a path", pattern: regexp.MustCompile(`^/`), hint: "a path, such as /items or \"/items/{{.Key}}\"; load goes to the target's ingress and nowhere else"}
+	ingress     = text{what: "an address", hint: "http://SERVICE:PORT, such as http://lb:8080"}
+	nonEmpty    = regexp.MustCompile(`.`)
+)
+
+const day = 24 * time.Hour
+
+// methods are the request methods, each a key of a request.
+var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+// requestLine is the short form of a request.
+var requestLine = text{
+	what: "a request", pattern: regexp.MustCompile(`^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) +/`),
+	hint: "METHOD /path, such as GET /items",
+}
+
+// laterVerbs are the verbs of the format that need more than this version has. A verb that is
+// among the kinds given to Parse is not later.
+var laterVerbs = []string{
+	"kill", "crash", "stop", "remove", "restart", "rolling-restart", "pause", "stutter", "scale", "oom",
+	"partition", "blackhole", "refuse", "reset", "latency", "loss", "duplicate", "corrupt", "reorder", "bandwidth",
+	"dns", "http", "cpu", "memory", "disk-full", "disk-slow", "clock", "exec", "random",
+}
+
+// vocabulary is the whole format, as this version has it with these verbs.
+func vocabulary(kinds fault.Kinds) *keys {
+	faults := many{of: faultKeys(kinds), what: "a list of faults, such as - {at: 10s, kill: app, for: 10s}", max: 100}
+	return &keys{name: "the scenario", list: []key{
+		{name: "version", doc: "version of the format", required: true, form: integer{what: "the format's version", min: 1, max: 1}},
+		{name: "name", doc: "name of the experiment", required: true, form: anyName},
+		{name: "hypothesis", doc: "what is believed, in a sentence", form: text{what: "a sentence", lines: true}},
+		{name: "target", doc: "the system under test", required: true, form: targetKeys()},
+		{name: "arms", doc: "variants of the target, by name", def: "one arm named target", form: table{
+			what: "arms by name, such as single: {scale: {app: 1}}", names: anyName, of: armKeys(faults), min: 1, max: 50,
+		}},
+		{name: "baseline", doc: "the arm that the others are compared with; required with two or more", form: anyName},
+		{name: "load", doc: "the requests that are sent", required: true, form: loadKeys()},
+		{name: "faults", doc: "what is broken, and when", form: faults},
+		{name: "objectives", doc: "what must hold", form: many{of: objectiveForm(), what: "a list of comparisons, such as - cluster.availability >= 99%", max: 200}},
+		{name: "repeats", doc: "blocks; in each, every arm has one trial", def: "6", form: integer{what: "a whole number", min: 1, max: 1000, ranges: true}},
+		{name: "seed", doc: "where all randomness comes from", def: "1", form: integer{what: "a whole number", min: math.MinInt64, max: math.MaxInt64}},
+		{name: "engine", doc: "what runs the target", def: "docker if an engine answers, else process", form: enum{words: []string{"docker", "process"}, later: []string{"swarm"}}},
+		{name: "sweep", doc: "one arm for each scale of a service", later: true},
+		{name: "verify", doc: "read acknowledged writes back", later: true},
+	}}
+}
+
+// shared are the keys that target and arms have in common.
+func shared() []key {
+	return []key{
+		{name: "compose", doc: "one standard Compose file, or several merged left to right", form: many{
+			of: text{what: "a path", pattern: nonEmpty}, what: "the path of a Compose file, or a list of them", alone: true, min: 1, max: 20,
+		}},
+		{name: "profiles", doc: "Compose profiles that are active", form: many{of: service, what: "a list of Compose profiles", max: 50}},
+		{name: "env", doc: "environment variables of the target", form: table{what: "variables, such as {TAG: v1}", names: variable, of: value, max: 200}},
+		{name: "ingress", doc: "where clients come in, as a name inside the target's network", form: ingress},
+		{name: "ready", doc: "when the target is ready for load", def: "every healthcheck healthy, then a TCP connect", form: &keys{
+			name: "ready", brief: "a mapping, such as {path: /healthz, within: 60s}", list: []key{
+				{name: "path", doc: "polled through the ingress until it answers as a request should", form: urlPath},
+				{name: "within", doc: "how long to wait", def: "60s", form: duration{time.Millisecond, time.Hour}},
+			},
+		}},
+		{name: "nodes", doc: "the balanced service, whose replicas are the nodes", form: service},
+	}
+}
+
+func targetKeys() *keys {
+	return &keys{
+		name: "target", brief: "a mapping, such as {compose: compose.yaml, ingress: http://lb:8080}",
+		belong: map[string]string{"scale": "scale in an arm, or deploy.replicas in the Compose file"},
+		list: append(shared(),
+			key{name: "node_header", doc: "response header that names the node that answered", form: header},
+			key{name: "attempts_header", doc: "response header with every node that the balancer tried, in order", form: header},
+			key{name: "health_check", doc: "what the balancer's own health check is set to", form: &keys{
+				name: "health_check", brief: "a mapping, such as {interval: 500ms, timeout: 250ms, fails: 2}", list: []key{
+					{name: "interval", doc: "time between two probes", required: true, form: duration{time.Millisecond, time.Hour}},
+					{name: "timeout", doc: "when a probe without an answer has failed", required: true, form: duration{time.Millisecond, time.Hour}},
+					{name: "fails", doc: "failed probes in a row that eject a node", required: true, form: integer{what: "a whole number", min: 1, max: 1000}},
+				},
+			}},
+		),
+	}
+}
+
+func armKeys(faults many) *keys {
+	return &keys{
+		name: "an arm", brief: "a mapping, such as {scale: {app: 3}}", empty: true,
+		belong: map[string]string{
+			"node_header": "node_header in target", "attempts_header": "attempts_header in target", "health_check": "health_check in target",
+		},
+		list: append(shared(),
+			key{name: "scale", doc: "replicas by service", form: table{
+				what: "replicas by service, such as {app: 3}", names: service, of: integer{what: "a whole number", min: 0, max: 1000}, max: 100,
+			}},
+			key{name: "faults", doc: "faults of this arm, instead of the scenario's", form: faults},
+		),
+	}
+}
+
+func loadKeys() *keys {
+	return &keys{
+		name: "load", brief: "a mapping, such as {rate: 300/s, for: 60s, requests: [GET /]}",
+		list: []key{
+			{name: "rate", doc: "requests sent, on schedule however slow the answers are", required: true, form: rate{1e6}},
+			{name: "for", doc: "how long load is measured; the warm-up comes before it", required: true, form: duration{time.Millisecond, day}},
+			{name: "warmup", doc: "load before the measurement", def: "5s", form: duration{0, day}},
+			{name: "timeout", doc: "from the due time; later is bad", def: "5s", form: duration{time.Millisecond, time.Hour}},
+			{name: "arrivals", doc: "how requests are spread", def: "uniform", form: enum{words: []string{"uniform"}, later: []string{"poisson"}}},
+			{name: "requests", doc: "what is sent", required: true, form: many{
+				of: either{requestLine, requestKeys()}, what: "a list of requests, such as - GET /", min: 1, max: 100,
+			}},
+			{name: "stages", later: true}, {name: "capacity", later: true}, {name: "connections", later: true}, {name: "keepalive", later: true},
+			{name: "http2", later: true}, {name: "tls", later: true}, {name: "follow_redirects", later: true}, {name: "keys", later: true},
+		},
+	}
+}
+
+func requestKeys() *keys {
+	list := []key{
+		{name: "name", doc: "for objectives and reports", def: "METHOD /path", form: text{what: "a name", pattern: nonEmpty}},
+		{name: "weight", doc: "share among the requests", def: "1", form: number{"a number above 0", 1e6}},
+	}
+	for _, m := range methods {
+		list = append(list, key{name: m, doc: "path of a " + m + " request, a template", form: template, choice: true})
+	}
+	headers := table{what: "headers, such as {Accept: application/json}", names: header, of: value, max: 100}
+	return &keys{
+		name: "a request", group: "method", brief: "{GET: /items, weight: 2}",
+		belong: map[string]string{
+			"status": "status within expect", "contains": "contains within expect", "header": "headers for what is sent; header within expect for what comes back",
+			"within": "within within expect", "path": "the path beside its method, such as GET: /items", "method": "the method as a key, such as GET: /items",
+		},
+		list: append(list, []key{
+			{name: "headers", doc: "request headers, their values templates", form: headers},
+			{name: "body", doc: "the body, a template", form: block},
+			{name: "json", doc: "the body as JSON, a template", form: tree{}},
+			{name: "expect", doc: "which answers are good", def: "any status 200–399", form: &keys{
+				name: "expect", brief: "a mapping, such as {status: 201, within: 200ms}", list: []key{
+					{name: "status", doc: "status, or a list of them", def: "200–399", form: many{
+						of: integer{what: "a status", min: 100, max: 599}, what: "a status such as 200, or a list of them", alone: true, min: 1, max: 50,
+					}},
+					{name: "body", doc: "the whole body", form: block},
+					{name: "contains", doc: "a part of the body", form: block},
+					{name: "header", doc: "headers, each with exactly this value", form: headers},
+					{name: "within", doc: "response time; later is bad", form: duration{time.Millisecond, time.Hour}},
+				},
+			}},
+			{name: "file", later: true}, {name: "steps", later: true}, {name: "capture", later: true}, {name: "keys", later: true},
+		}...),
+	}
+}
+
+func objectiveForm() either {
+	return either{check{}, &keys{
+		name: "an objective", brief: "{check: cluster.p99 <= single.p99, margin: 10%}", list: []key{
+			{name: "name", doc: "for reports", def: "the comparison's text", form: anything},
+			{name: "check", doc: "the comparison", required: true, form: check{}},
+			{name: "margin", doc: "moves the limit in the objective's favour, where metrics are compared", def: "0", form: margin{}},
+			{name: "severity", doc: "warn never changes the run's verdict", def: "fail", form: enum{words: []string{"fail", "warn"}}},
+		},
+	}}
+}
+
+// besideVerb are the keys of a fault that stand beside its verb, for the error when they stand within.
+var besideVerb = []string{"name", "at", "for", "after", "when"}
+
+func faultKeys(kinds fault.Kinds) *keys {
+	list := []key{
+		{name: "name", doc: "for objectives and reports", def: "VERB-SERVICE-n", form: anyName},
+		{name: "at", doc: "when, from the start of measured load", required: true, form: duration{0, day}},
+		{name: "for", doc: "how long", def: "to the end of measured load", form: duration{time.Millisecond, day}},
+		{name: "after", later: true}, {name: "when", later: true},
+	}
+	for _, verb := range slices.Sorted(maps.Keys(kinds)) {
+		list = append(list, key{name: verb, doc: kinds[verb].Summary, choice: true, form: either{service, verbKeys(verb, kinds[verb])}})
+	}
+	for _, verb := range laterVerbs {
+		if _, ok := kinds[verb]; !ok {
+			list = append(list, key{name: verb, choice: true, later: true})
+		}
+	}
+	belong := make(map[string]string)
+	for _, name := range []string{"service", "pick", "replica", "zone", "role"} {
+		belong[name] = "it within the verb's value, such as kill: {service: app, pick: all}"
+	}
+	return &keys{name: "a fault", group: "verb", brief: "a mapping, such as {at: 10s, kill: app, for: 10s}", list: list, belong: belong}
+}
+
+func verbKeys(verb string, kind fault.Kind) *keys {
+	k := &keys{name: verb, brief: "{service: app}", belong: make(map[string]string)}
+	for _, name := range besideVerb {
+		k.belong[name] = name + " beside the verb, such as {at: 10s, " + verb + ": app, for: 10s}"
+	}
+	k.list = append(k.list, key{name: "service", doc: "the service that is hit", required: true, form: service})
+	if !kind.WholeService {
+		k.list = append(k.list,
+			key{name: "pick", doc: "how many of its nodes", def: "one", form: pick{}},
+			key{name: "replica", doc: "which node; the highest if there are fewer", form: integer{what: "a whole number", min: 1, max: 1000}})
+	} else {
+		for _, name := range []string{"pick", "replica"} {
+			k.belong[name] = "no " + name + ": " + verb + " is about the whole service"
+		}
+	}
+	k.list = append(k.list, key{name: "zone", later: true}, key{name: "role", later: true})
+	for _, p := range kind.Params {
+		var f form = duration{0, day}
+		if p.Type == fault.Count {
+			f = integer{what: "a whole number", min: 0, max: 100_000}
+		}
+		k.list = append(k.list, key{name: p.Name, doc: p.Summary, required: p.Required, form: f})
+	}
+	return k
+}
