@@ -64,6 +64,8 @@ type Plan struct {
 	AttemptsHeader string    `json:"attempts_header,omitempty"`
 	Seed           int64     `json:"seed"`
 	MaxInflight    int       `json:"max_inflight"` // requests beyond it are shed
+
+	Env map[string]string `json:"env,omitempty"` // .Env in templates
 }
 
 // A Request is one kind of request.
@@ -81,7 +83,7 @@ type Request struct {
 type Expect struct {
 	Status   []int             `json:"status,omitempty"`
 	Body     *string           `json:"body,omitempty"`     // the whole body
-	Contains string            `json:"contains,omitempty"` // a part of the body
+	Contains string            `json:"contains,omitempty"` // a part of the body's first 1 MiB
 	Header   map[string]string `json:"header,omitempty"`   // each with exactly this value
 	Within   time.Duration     `json:"within,omitempty"`   // response time; later is class slow
 }
@@ -92,6 +94,12 @@ type Generator interface {
 	// any goroutine. It calls started with the wall-clock time of zero, before the first
 	// request. It returns when every request has its sample, or soon after ctx is done.
 	Generate(ctx context.Context, p Plan, started func(zero time.Time), emit func(record.Sample)) error
+}
+
+// A Gauge is a [Generator] that knows how many requests it had open at once.
+type Gauge interface {
+	// Peak is the most requests that were open at once in the latest Generate.
+	Peak() int
 }
 
 // Check reports what makes the plan one that cannot be sent.

@@ -1,0 +1,186 @@
+package httpload
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+// A Generator sends plans over HTTP/1.1. Its zero value is ready. It serves one
+// Generate at a time.
+type Generator struct {
+	peak atomic.Int64
+}
+
+var (
+	_ load.Generator = (*Generator)(nil)
+	_ load.Gauge     = (*Generator)(nil)
+)
+
+// lead is the time between started and the first request: for the receiver to
+// take note, and for the first workers to start.
+const lead = 50 * time.Millisecond
+
+// Peak is the most requests that were open at once in the latest Generate.
+func (g *Generator) Peak() int { return int(g.peak.Load()) }
+
+// Generate sends every request of the plan when it is due. Once ctx is done it sends
+// nothing more, breaks off what is open, and returns within about 0.1 s: requests that
+// were open then are class unsent, because how they would have ended is unknown and not
+// the target's doing; requests that were not yet due have no sample.
+//
+// An error other than ctx's says what kept requests from being sent; they are class unsent too.
+func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero time.Time), emit func(record.Sample)) error {
+	if err := p.Check(); err != nil {
+		return fmt.Errorf("generate load: %w", err)
+	}
+	templates, err := p.Templates()
+	if err != nil {
+		return fmt.Errorf("generate load: %w", err)
+	}
+	g.peak.Store(0)
+	zero := time.Now().Add(lead - p.Rate.Due(0))
+	w := newWire(ctx, p)
+	defer w.close()
+	a := &attack{ctx: ctx, plan: p, templates: templates, zero: zero, wire: w, emit: emit, peak: &g.peak}
+	started(zero)
+	// The attacker stamps the worker's start and judges nothing here: it turns our schedule into
+	// concurrent calls. A bound on its workers would hide waiting requests from the
+	// measurement, so there is none: requests beyond MaxInflight end at once.
+	attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: a}))
+	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: p.Ingress})
+	pace := &pacer{ctx: ctx, zero: zero, rate: p.Rate}
+	for range attacker.Attack(target, pace, 0, "") { //nolint:revive // the results channel must be drained
+	}
+	if err := a.problem(); err != nil {
+		return fmt.Errorf("generate load: %w", err)
+	}
+	if ctx.Err() != nil && a.sent.Load() < p.Rate.Count() {
+		return fmt.Errorf("generate load: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// attack is one Generate. It is the http.RoundTripper under the attacker's client.
+type attack struct {
+	ctx       context.Context // of the one Generate that it lives in
+	plan      load.Plan
+	templates *load.Templates
+	zero      time.Time
+	wire      *wire
+	emit      func(record.Sample)
+	peak      *atomic.Int64
+	open      atomic.Int64
+	sent      atomic.Uint64 // samples of requests that were not broken off
+
+	mu      sync.Mutex
+	trouble error // the first thing that kept a request from being sent
+}
+
+// seqHeader carries the number that the attacker gave to a request.
+const seqHeader = "X-Vegeta-Seq"
+
+// RoundTrip takes the number from the attacker's request, which is never sent, sends
+// the plan's request of this number, and gives the attacker an empty answer.
+func (a *attack) RoundTrip(r *http.Request) (*http.Response, error) {
+	seq, err := strconv.ParseUint(r.Header.Get(seqHeader), 10, 64)
+	if err != nil {
+		a.fail(fmt.Errorf("number of a request: %w", err))
+		return nil, err
+	}
+	open := a.open.Add(1)
+	s := a.send(seq, open)
+	a.open.Add(-1)
+	if a.ctx.Err() == nil || s.Class != record.Unsent {
+		a.sent.Add(1)
+	}
+	a.emit(s)
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: r}, nil
+}
+
+func (a *attack) now() time.Duration { return time.Since(a.zero) }
+
+// send sends one request if it still can be sent, and says what became of it.
+func (a *attack) send(seq uint64, open int64) record.Sample {
+	now := a.now()
+	s := record.Sample{
+		Seq: seq, Request: a.templates.Pick(seq), Due: a.plan.Rate.Due(seq),
+		Sent: record.None, Free: record.None, Done: now, Class: record.Unsent,
+	}
+	switch {
+	case a.ctx.Err() != nil:
+		return s
+	case now >= s.Due+a.plan.Timeout: // we come too late: our own fault, and not a timeout of the target's
+		return s
+	case open > int64(a.plan.MaxInflight):
+		s.Class = record.Shed
+		return s
+	}
+	for peak := a.peak.Load(); open > peak && !a.peak.CompareAndSwap(peak, open); peak = a.peak.Load() {
+	}
+	m, err := a.templates.Message(s.Request, seq)
+	if err != nil {
+		a.fail(fmt.Errorf("request %q, number %d: %w", a.plan.Requests[s.Request].Name, seq, err))
+		return s
+	}
+	a.exchange(&s, m)
+	return s
+}
+
+// exchange sends m and fills in the sample.
+func (a *attack) exchange(s *record.Sample, m load.Message) {
+	deadline := s.Due + a.plan.Timeout
+	ctx, cancel := context.WithDeadline(a.ctx, a.zero.Add(deadline))
+	defer cancel()
+	s.Sent = a.now()
+	got := a.wire.do(ctx, m, &a.plan.Requests[s.Request].Expect)
+	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
+	if got.err != nil && !got.failed.IsZero() {
+		s.Done = got.failed.Sub(a.zero)
+	}
+	if got.header != nil && a.plan.AttemptsHeader != "" {
+		s.Tried = attempts(got.header.Values(a.plan.AttemptsHeader))
+		if s.Traced = s.Tried != nil; !s.Traced && s.Node != "" {
+			s.Tried = []string{s.Node}
+		}
+	}
+	within := a.plan.Requests[s.Request].Expect.Within
+	switch {
+	case a.ctx.Err() != nil && got.err != nil:
+		s.Class, s.Sent = record.Unsent, record.None
+	case s.Done >= deadline:
+		s.Class, s.Done = record.Timeout, deadline
+	case s.Class == record.Timeout:
+		s.Done = deadline
+	case s.Class == record.Local:
+		s.Sent = record.None
+	case s.Class == record.Unsent:
+		s.Sent = record.None
+		a.fail(fmt.Errorf("request %q, number %d: %w", a.plan.Requests[s.Request].Name, s.Seq, got.err))
+	case s.Class == record.OK && within > 0 && s.Done-s.Due > within:
+		s.Class = record.Slow
+	}
+}
+
+func (a *attack) fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.trouble == nil {
+		a.trouble = err
+	}
+}
+
+func (a *attack) problem() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.trouble
+}
