@@ -85,7 +85,7 @@ func (b *Balancer) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	log.Info("balancer serves", "address", l.Addr().String(), "to", b.To.String(), "policy", b.Policy)
-	err := serve(ctx, srv, l, b.Drain, func() {})
+	err := serve(ctx, srv, l, b.Drain, func(context.Context) {})
 	stop()
 	<-done
 	if err != nil {
@@ -149,7 +149,7 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		tried = append(tried, u)
 		var resp *http.Response
-		resp, err = u.transport.RoundTrip(once(req, u.address)) //nolint:bodyclose // the caller of RoundTrip closes it
+		resp, err = u.transport.RoundTrip(once(req, u.address))
 		p.answered(req.Context(), u, err)
 		if err == nil {
 			resp.Header.Set(HeaderUpstream, strings.Join(p.names(tried), ", "))

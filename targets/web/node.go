@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -100,9 +99,9 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 		},
 	}
 	log.Info("node serves", "node", n.Name, "address", l.Addr().String())
-	err := serve(ctx, srv, l, n.Drain, func() {
+	err := serve(ctx, srv, l, n.Drain, func(end context.Context) {
 		n.draining.Store(true)
-		pause(context.Background(), min(n.LameDuck, n.Drain))
+		_ = pause(end, n.LameDuck) // cut short by Drain, which Shutdown then says
 	})
 	log.Info("node ends", "node", n.Name, "truth", n.Truth())
 	if err != nil {
@@ -276,8 +275,8 @@ func resetConnection(w http.ResponseWriter) {
 }
 
 // serve serves until ctx ends, then calls ending, lets requests finish and returns. From
-// the end of ctx on, all of it takes at most limit.
-func serve(ctx context.Context, srv *http.Server, l net.Listener, limit time.Duration, ending func()) error {
+// the end of ctx on, all of it takes at most limit; so long does ending's context last.
+func serve(ctx context.Context, srv *http.Server, l net.Listener, limit time.Duration, ending func(context.Context)) error {
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
 	select {
@@ -287,7 +286,7 @@ func serve(ctx context.Context, srv *http.Server, l net.Listener, limit time.Dur
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	ending()
+	ending(end)
 	err := srv.Shutdown(end)
 	if err != nil {
 		err = fmt.Errorf("requests were left after %v of draining: %w", limit, errors.Join(err, srv.Close()))
@@ -315,7 +314,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 func orSilent(l *slog.Logger) *slog.Logger {
 	if l == nil {
-		return slog.New(slog.NewTextHandler(io.Discard, nil))
+		return slog.New(slog.DiscardHandler)
 	}
 	return l
 }

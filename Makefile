@@ -1,0 +1,102 @@
+# `make` alone lists the targets. `make check` is what CI runs.
+
+GO       ?= go
+BIN      := bin/tutti
+FUZZTIME ?= 5m
+# Empty without git; the program then says what the Go toolchain knows of it.
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LINT_VERSION := $(shell sed -n '1s/^\# golangci-lint //p' .golangci.yml)
+LINT     := .bin/golangci-lint-$(LINT_VERSION)
+
+# The packages with goroutines that share memory.
+RACE     := ./lib/agent/... ./lib/driver/process/... ./lib/load/... ./lib/record/... ./lib/trial/... ./targets/...
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: quickstart
+quickstart: build ## build tutti and run scenarios/quickstart.yaml with it (about a minute)
+	$(BIN) run scenarios/quickstart.yaml
+
+.PHONY: build
+build: ## build bin/tutti, one static file
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/tutti-bench/tutti/cmd.version=$(VERSION)' -o $(BIN) ./cmd/tutti
+
+.PHONY: check
+check: fmt-check vet lint build test race ## everything that CI runs, in its order
+
+.PHONY: fmt-check
+fmt-check: ## fail on files that gofmt would change, and show how
+	@out="$$(find . -name '*.go' -not -path './.*' | xargs gofmt -d)"; \
+	if [ -n "$$out" ]; then printf '%s\n' "$$out"; echo 'make fmt mends this'; exit 1; fi
+
+.PHONY: fmt
+fmt: $(LINT) ## format all Go files
+	$(LINT) fmt
+
+.PHONY: vet
+vet: ## go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint, in the version that .golangci.yml names
+	$(LINT) run
+
+# Built from its Go module, which takes some minutes once.
+$(LINT):
+	@echo 'building golangci-lint $(LINT_VERSION)'
+	@mkdir -p .bin/tmp
+	GOBIN='$(CURDIR)/.bin/tmp' GOFLAGS= CGO_ENABLED=0 $(GO) install -trimpath 'github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)'
+	@mv .bin/tmp/golangci-lint '$@' && rmdir .bin/tmp
+
+# -count=1: the engine, on which some tests depend, is nothing that Go's cache of test results knows of.
+.PHONY: test
+test: ## all tests; those with an engine skip without one, but fail if CI is set
+	$(GO) test -count=1 ./...
+
+.PHONY: check-engine
+check-engine: ## only the tests that need an engine
+	@files="$$(find . -name '*_engine_test.go' -not -path './.*')"; \
+	if [ -z "$$files" ]; then echo 'there is no *_engine_test.go'; exit 1; fi; \
+	names="$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | sort -u | paste -sd '|')"; \
+	$(GO) test -count=1 -v -run "^($$names)\$$" $$(dirname $$files | sort -u)
+
+.PHONY: race
+race: ## tests of the concurrent packages with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race $(RACE)
+
+.PHONY: fuzz
+fuzz: ## every fuzz test, FUZZTIME (5m) each
+	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|^\(.*\)/[^/]*:func |\1 |' | while read -r dir name; do \
+	  echo "$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; done
+
+.PHONY: bench
+bench: ## benchmarks, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...
+
+.PHONY: golden
+golden: ## rewrite the golden files; read the diff before you commit it
+	$(GO) test -count=1 $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
+
+.PHONY: schema
+schema: ## rewrite scenarios/scenario.schema.json from the Go types
+	$(GO) run ./cmd/tutti schema > scenarios/scenario.schema.json.new
+	mv scenarios/scenario.schema.json.new scenarios/scenario.schema.json
+
+.PHONY: cover
+cover: ## test coverage by package, and coverage.html
+	$(GO) test -count=1 -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+	$(GO) tool cover -html=cover.out -o coverage.html
+
+.PHONY: tidy-check
+tidy-check: ## fail if go.mod or go.sum would change
+	$(GO) mod tidy -diff
+
+.PHONY: clean
+clean: ## remove what was built; runs/ stays
+	rm -rf bin .bin cover.out coverage.html
