@@ -34,7 +34,7 @@ type Driver struct {
 	cfg  Config
 
 	mu     sync.Mutex
-	engine *system.Info        // what the engine said of itself; nil until asked
+	engine *system.Info          // what the engine said of itself; nil until asked
 	images map[string]*imageSlot // by what was asked for
 }
 
