@@ -1,0 +1,140 @@
+// Command node is what the conformance suite of drivers runs as a target's
+// nodes, and asks them with. It is built static, so that it can be an image's only file.
+//
+//	node serve [--deaf] [--sick]   answer on port 8080; --deaf ignores SIGTERM, --sick fails its check
+//	node check                     exit 0 if the node beside it answers
+//	node crash                     say why and exit with 3
+//	node once                      exit with 0
+//	node ask                       for every URL on standard input, print a line of JSON
+//	node echo                      copy standard input to standard output
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/target/hosts"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(3)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("nothing to do: %q", args)
+	}
+	switch args[0] {
+	case "serve":
+		return serve(slices.Contains(args, "--deaf"), slices.Contains(args, "--sick"))
+	case "check":
+		a := ask(context.Background(), "http://localhost:8080/healthz")
+		if a.Status != http.StatusOK {
+			return fmt.Errorf("it is not well: %d %s", a.Status, a.Error)
+		}
+		return nil
+	case "crash":
+		return fmt.Errorf("the reactor is \x1b[31mout of coolant")
+	case "once":
+		return nil
+	case "ask":
+		in := bufio.NewScanner(os.Stdin)
+		out := json.NewEncoder(os.Stdout)
+		for in.Scan() {
+			if err := out.Encode(ask(context.Background(), in.Text())); err != nil {
+				return err
+			}
+		}
+		return in.Err()
+	case "echo":
+		_, err := io.Copy(os.Stdout, os.Stdin)
+		return err
+	}
+	return fmt.Errorf("unknown: %q", args)
+}
+
+func serve(deaf, sick bool) error {
+	if deaf {
+		signal.Ignore(syscall.SIGTERM)
+	} else {
+		quit := make(chan os.Signal, 1)
+		signal.Notify(quit, syscall.SIGTERM)
+		go func() {
+			<-quit
+			os.Exit(0)
+		}()
+	}
+	address := os.Getenv(target.EnvListen)
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		address = net.JoinHostPort(address, "8080")
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, os.Getenv(target.EnvNode))
+	})
+	mux.HandleFunc("/env/{name}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, os.Getenv(r.PathValue("name")))
+	})
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if sick {
+			http.Error(w, "sick", http.StatusServiceUnavailable)
+		}
+	})
+	fmt.Println("listening on", address)
+	return http.ListenAndServe(address, mux)
+}
+
+// An answer is what came of one request.
+type answer struct {
+	Status int
+	Body   string
+	Error  string
+}
+
+// ask gets a URL over a connection of its own.
+func ask(ctx context.Context, url string) answer {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil, DialContext: dial}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	return answer{Status: resp.StatusCode, Body: string(body)}
+}
+
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	found, err := hosts.Lookup(ctx, host, port)
+	if err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, found[0])
+}
