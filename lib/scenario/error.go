@@ -38,9 +38,9 @@ const (
 	maxShown = 90 // characters of a source line
 )
 
-// Explain returns the error with an excerpt of the file, the offending text underlined,
+// Pretty returns the error with an excerpt of the file, the offending text underlined,
 // and what was expected. Control characters of the file are made visible.
-func (e *Error) Explain() string {
+func (e *Error) Pretty() string {
 	var b strings.Builder
 	b.WriteString(e.head() + "\n\n")
 	from := 0 // the first character shown, so that the underlined text is in sight
@@ -90,11 +90,11 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Explain returns each error as [Error.Explain] does, an empty line between them.
-func (e Errors) Explain() string {
+// Pretty returns each error as [Error.Pretty] does, an empty line between them.
+func (e Errors) Pretty() string {
 	parts := make([]string, len(e))
 	for i, one := range e {
-		parts[i] = one.Explain()
+		parts[i] = one.Pretty()
 	}
 	return strings.Join(parts, "\n")
 }

@@ -33,7 +33,11 @@ type text struct {
 	loose   bool
 	lines   bool   // line breaks and tabs are fine
 	hint    string // what to write, where what is not enough
+	// fix guesses what was meant by a text that the pattern refuses, "" if it cannot.
+	fix func(string) string
 }
+
+var typeNames = map[string]string{"bool": "a boolean", "int": "a number", "float": "a number"}
 
 func (t text) String() string {
 	if t.hint != "" {
@@ -48,14 +52,17 @@ func (t text) read(r *reader, n *yaml.Node) (any, bool) {
 		return r.want(n, t)
 	}
 	if kind != "string" && !t.loose {
-		e := r.wrong(n, "%s is a %s, not text", quote(n.Value), kind).expect("%s", t)
+		e := r.wrong(n, "%s is %s, not text", quote(n.Value), typeNames[kind]).expect("%s", t)
 		if t.pattern == nil || t.pattern.MatchString(n.Value) {
-			e.Nearest = strconv.Quote(n.Value)
+			e.Nearest = "'" + n.Value + "'"
 		}
 		return nil, false
 	}
 	if t.pattern != nil && !t.pattern.MatchString(n.Value) {
-		r.wrong(n, "%s is not %s", quote(n.Value), t.what).expect("%s", t)
+		e := r.wrong(n, "%s is not %s", quote(n.Value), t.what).expect("%s", t)
+		if t.fix != nil {
+			e.Nearest = t.fix(n.Value)
+		}
 		return nil, false
 	}
 	for i, c := range n.Value {
@@ -163,8 +170,11 @@ type integer struct {
 var rangePattern = regexp.MustCompile(`^[0-9]+\.\.[0-9]+$`)
 
 func (f integer) String() string {
-	if f.max == math.MaxInt64 {
+	switch {
+	case f.max == math.MaxInt64:
 		return f.what
+	case f.max == f.min:
+		return fmt.Sprintf("%s, %d", f.what, f.min)
 	}
 	return fmt.Sprintf("%s from %d to %d", f.what, f.min, f.max)
 }
@@ -327,7 +337,11 @@ func (f table) read(r *reader, n *yaml.Node) (any, bool) {
 		return r.want(n, f)
 	}
 	if count := len(n.Content) / 2; count < f.min || count > f.max {
-		r.wrong(n, "the mapping has %d entries", count).expect("%d to %d: %s", f.min, f.max, f.what)
+		e := r.wrong(n, "the mapping has %d entries", count).expect("%d to %d: %s", f.min, f.max, f.what)
+		if count == 0 {
+			e.Msg = "the mapping is empty"
+			e.Expected = f.what
+		}
 		return nil, false
 	}
 	var items []item

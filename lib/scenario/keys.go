@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tutti-bench/tutti/lib/slo"
 )
 
 // keys is a mapping of the format: every key that it knows. It drives the parser, the JSON
@@ -28,6 +30,7 @@ type key struct {
 	required bool
 	choice   bool   // one of the keys of which exactly one must be there
 	later    bool   // part of the format, and lacked by this version
+	instead  string // of a later one: what to write today, or ""
 	def      string // default, as the docs say it
 }
 
@@ -117,8 +120,8 @@ func (k *keys) read(r *reader, n *yaml.Node) (any, bool) {
 		return r.want(n, k)
 	}
 	errors := len(r.errs)
-	seen := make(map[string]bool)
-	guessed := make(map[string]bool) // keys that a misspelt one was probably meant to be
+	seen, guessed := make(map[string]bool), make(map[string]bool)
+	complete := true // nothing stands for something that is required
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := deref(n.Content[i]), deref(n.Content[i+1])
 		r.keyOf[value] = name
@@ -128,15 +131,20 @@ func (k *keys) read(r *reader, n *yaml.Node) (any, bool) {
 		one, ok := k.find(name.Value)
 		switch {
 		case !ok:
-			guessed[k.unknown(r, f, n, name)] = true
+			meant, ofGroup := k.unknown(r, n, name)
+			guessed[meant] = true
+			complete = complete && !ofGroup
 		case one.later:
-			r.lacks(name, fmt.Sprintf("%q", one.name)).expect("%s", k.alternatives(one))
-			guessed[""] = true
+			e := r.lacks(name, fmt.Sprintf("%q", one.name))
+			if e.Expected = one.instead; one.choice {
+				e.expect("one %s: %s", k.group, list(k.choices(), "or"))
+			}
+			complete = false
 		default:
 			k.take(r, f, one, name, value)
 		}
 	}
-	if !guessed[""] {
+	if complete {
 		k.missing(r, f, guessed)
 	}
 	return f, len(r.errs) == errors || len(f.at) > 0
@@ -159,48 +167,31 @@ func (k *keys) take(r *reader, f *fields, one key, name, value *yaml.Node) {
 	f.at[one.name] = item{name, value, v}
 }
 
-// alternatives says what to write instead of a key that this version lacks.
-func (k *keys) alternatives(one key) string {
-	if one.choice {
-		return k.group + " " + list(k.choices(), "or")
-	}
-	return list(k.names(), "or")
-}
-
-// unknown reports a key that is not of the format and returns the one that was probably meant.
-// The empty string means that nobody can tell what is missing.
-func (k *keys) unknown(r *reader, f *fields, n, name *yaml.Node) string {
+// unknown reports a key that is not of the format. It returns the key that was probably
+// meant, and whether the unknown one stands where one of the group should.
+func (k *keys) unknown(r *reader, n, name *yaml.Node) (string, bool) {
 	if where, ok := k.belong[name.Value]; ok {
 		r.wrong(name, "%s does not stand here", quote(name.Value)).expect("%s", where)
-		return "-"
+		return "", false
 	}
 	var all []string
 	for _, one := range k.list {
 		all = append(all, one.name)
 	}
-	if k.group != "" && !k.hasChoice(n) {
-		e := r.wrong(name, "unknown %s %s", k.group, quote(name.Value)).near(name.Value, all)
-		if _, ok := k.find(e.Nearest); e.Nearest == "" || ok {
-			e.expect("one %s: %s", k.group, list(k.choices(), "or"))
-		}
-		if one, ok := k.find(e.Nearest); ok && !one.choice {
-			e.Msg = fmt.Sprintf("unknown key %s of %s", quote(name.Value), k.name)
-			e.expect("%s", list(k.names(), "or"))
-			return one.name
-		}
-		return ""
+	meant, _ := k.find(slo.Nearest(name.Value, all))
+	ofGroup := k.group != "" && !k.hasChoice(n) && (meant.name == "" || meant.choice)
+	if ofGroup {
+		e := r.wrong(name, "unknown %s %s", k.groupName(), quote(name.Value)).expect("one %s: %s", k.group, list(k.choices(), "or"))
+		e.Nearest = meant.name
+		return meant.name, true
 	}
-	e := r.wrong(name, "unknown key %s of %s", quote(name.Value), k.name).near(name.Value, all).
-		expect("%s", list(k.names(), "or"))
-	return e.Nearest + "-"[:boolInt(e.Nearest == "")]
+	e := r.wrong(name, "unknown key %s of %s", quote(name.Value), k.name).expect("%s", list(k.names(), "or"))
+	e.Nearest = meant.name
+	return meant.name, false
 }
 
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
+// groupName is "fault verb" or "request method".
+func (k *keys) groupName() string { return strings.TrimPrefix(k.name, "a ") + " " + k.group }
 
 // hasChoice reports whether one of the group's keys is in the mapping.
 func (k *keys) hasChoice(n *yaml.Node) bool {

@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -234,7 +233,7 @@ func (c *checker) reachable(cmp slo.Comparison) {
 	if m.Ref.Metric == "failover" {
 		end = c.end(f)
 	}
-	hold := Hold(c.s.Load.Rate)
+	hold := analysis.Hold(c.s.Load.Rate)
 	seen := end - hold - f.At
 	if limit <= seen.Seconds() {
 		return
@@ -250,10 +249,4 @@ func (c *checker) reachable(cmp slo.Comparison) {
 	}
 	c.wrongAt(c.src.of(c.at), "this limit cannot be judged: fault %s leaves %s to look at (%s − %s of hold − %s)",
 		f.Name, short(seen), what, short(hold), short(f.At)).expect("at most %s, or more time after the fault", short(seen))
-}
-
-// Hold is how long an arm must be as good as before to have recovered: 5 s, or the time
-// of 200 requests where that is longer.
-func Hold(rate float64) time.Duration {
-	return time.Duration(math.Max(5, 200/rate) * float64(time.Second))
 }

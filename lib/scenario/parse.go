@@ -79,6 +79,9 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 	b.arms(s, top)
 	b.baseline(s, top)
 	b.objectives(s, top)
+	if len(b.errs) == 0 {
+		b.fillIn(s, load)
+	}
 }
 
 // place is what arms inherit from the target, and may say themselves.

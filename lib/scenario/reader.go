@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -86,6 +87,9 @@ func (r *reader) notText(src []byte) {
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
+// fromParser are the messages of the library's parser, as against its scanner: their lines count from 0.
+var fromParser = regexp.MustCompile(`^did not find expected (',' or|key|'-'|node content|<document start>)`)
+
 // syntax reports what the YAML library could not read.
 func (r *reader) syntax(err error) {
 	line, msg := 1, err.Error()
@@ -93,24 +97,75 @@ func (r *reader) syntax(err error) {
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			line = n
 		}
-		msg = m[2]
+		if msg = m[2]; fromParser.MatchString(msg) && m[1] != "" {
+			line++
+		}
+	}
+	if m := unknownAnchor.FindStringSubmatch(msg); m != nil && r.anchor(m[1]) {
+		return
+	}
+	if strings.Contains(msg, "expected key") || strings.Contains(msg, "expected '-'") {
+		line = r.firstBadLine(msg)
 	}
 	line = min(max(line, 1), len(r.src.lines))
 	text := string(r.src.lines[line-1])
 	trimmed := strings.TrimLeft(text, " ")
 	at := place{line, utf8.RuneCountInString(text) - utf8.RuneCountInString(trimmed) + 1, utf8.RuneCountInString(strings.TrimRight(trimmed, " \t"))}
 	e := r.wrongAt(r.src.clamp(at), "not YAML: %s", visible(msg))
-	switch {
-	case strings.HasPrefix(trimmed, "\t"):
+	if strings.HasPrefix(trimmed, "\t") {
 		e.Length = 1
-		e.expect("spaces: YAML is never indented by tabs")
-	case strings.Contains(text, "{{"):
-		e.expect("quotes around a value with {{ in it")
-	case strings.Contains(msg, "mapping values are not allowed"):
-		e.expect("quotes around a value with a colon and a space in it, or another indentation")
-	case strings.Contains(msg, "did not find expected"):
-		e.expect("another indentation, a bracket closed, or quotes around a value with one of { } [ ] , in it, here or in the lines above")
 	}
+	e.Expected = adviceFor(msg, trimmed)
+}
+
+// adviceFor says what to do about a message of the YAML library, or "".
+func adviceFor(msg, line string) string {
+	for _, a := range []struct {
+		applies bool
+		advice  string
+	}{
+		{strings.HasPrefix(line, "\t"), "spaces: YAML is never indented by tabs"},
+		{strings.Contains(line, "{{"), "quotes around a value with {{ in it"},
+		{strings.Contains(msg, "mapping values are not allowed"), "quotes around a value with a colon and a space in it, or another indentation"},
+		{strings.Contains(msg, "',' or"), "a bracket closed, or quotes around a value with one of { } [ ] , in it, here or in a line below"},
+		{strings.Contains(msg, "expected key"), "the indentation of the lines around it"},
+		{strings.Contains(msg, "expected '-'"), "the indentation of the lines around it, or a dash"},
+		{strings.Contains(msg, "expected ':'"), "a key with a colon and a space after it, or a dash before an item of a list"},
+		{strings.Contains(msg, "end of stream"), "a closing quote"},
+	} {
+		if a.applies {
+			return a.advice
+		}
+	}
+	return ""
+}
+
+var unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
+
+// anchor reports an alias without its anchor, if it finds where it stands.
+func (r *reader) anchor(name string) bool {
+	for i, l := range r.src.lines {
+		if at := strings.Index(string(l), "*"+name); at >= 0 {
+			column := utf8.RuneCountInString(string(l)[:at]) + 1
+			r.wrongAt(r.src.clamp(place{i + 1, column, utf8.RuneCountInString(name) + 1}), "alias %s stands for nothing", quote("*"+name)).
+				expect("an anchor &%s before it, or quotes around a value that begins with *", name)
+			return true
+		}
+	}
+	return false
+}
+
+// firstBadLine finds the line that the library's message does not name: the last line of the
+// shortest beginning of the file that has the same fault.
+func (r *reader) firstBadLine(msg string) int {
+	return 1 + sort.Search(len(r.src.lines)-1, func(k int) bool {
+		var b strings.Builder
+		for _, l := range r.src.lines[:k+1] {
+			b.WriteString(string(l) + "\n")
+		}
+		err := yaml.Unmarshal([]byte(b.String()), new(yaml.Node))
+		return err != nil && strings.HasSuffix(err.Error(), msg)
+	})
 }
 
 // sound reports what no part of a scenario may have: merge keys, tags, aliases that blow up.
@@ -206,9 +261,13 @@ func (r *reader) want(n *yaml.Node, f form) (any, bool) {
 		at = r.head(n)
 	}
 	if k := r.keyOf[n]; k != nil && k.Kind == yaml.ScalarNode {
-		r.wrong(at, "%s is %s", quote(k.Value), what).expect("%s", f)
+		what = quote(k.Value) + " is " + what
 	} else {
-		r.wrong(at, "this is %s", what).expect("%s", f)
+		what = "this is " + what
+	}
+	e := r.wrong(at, "%s", what).expect("%s", f)
+	if rest, _ := r.src.rest(n); n.Kind == yaml.MappingNode && len(rest) > 1 && rest[0] == '{' && rest[1] == '{' {
+		e.expect("quotes around a value that begins with {{")
 	}
 	return nil, false
 }

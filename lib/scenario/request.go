@@ -74,6 +74,24 @@ func (b *builder) request(i item) (load.Request, bool) {
 	return one, ok
 }
 
+// fillIn fills every request in once for every arm, so that a template that cannot work is an
+// error here and not in a run.
+func (b *builder) fillIn(s *Scenario, f *fields) {
+	items := get[[]item](f, "requests", nil)
+	for i, one := range s.Load.Requests {
+		for _, arm := range s.Arms {
+			p := load.Plan{Ingress: arm.Ingress.String(), Requests: []load.Request{one}, Env: arm.Env, Seed: s.Seed}
+			if _, err := p.Templates(); err != nil {
+				b.wrong(items[i].node, "arm %s cannot send it: %s", arm.Name, visible(executing.ReplaceAllString(err.Error(), ""))).
+					expect("values that are there; .Env has what env in the target and in the arm says")
+				break
+			}
+		}
+	}
+}
+
+var executing = regexp.MustCompile(`^.*: executing .* at `)
+
 func (b *builder) headers(f *fields) map[string]string {
 	headers := make(map[string]string)
 	for _, h := range get[[]item](f, "headers", nil) {

@@ -49,7 +49,7 @@ func kinds() fault.Kinds {
 
 func TestMistakes(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")
-	if err != nil || len(files) < 1 {
+	if err != nil || len(files) < 40 {
 		t.Fatalf("%d malformed files, %v", len(files), err)
 	}
 	for _, file := range files {
@@ -64,7 +64,7 @@ func TestMistakes(t *testing.T) {
 				t.Fatalf("got %v and %v, want Errors", s, err)
 			}
 			checkPlaces(t, src, errs)
-			checkGolden(t, strings.TrimSuffix(file, ".yaml")+".golden", []byte(errs.Explain()))
+			checkGolden(t, strings.TrimSuffix(file, ".yaml")+".golden", []byte(errs.Pretty()))
 		})
 	}
 }
@@ -86,8 +86,8 @@ func checkPlaces(t *testing.T, src []byte, errs scenario.Errors) {
 		if e.Line < before.Line || e.Line == before.Line && e.Column < before.Column {
 			t.Errorf("%v comes after %v", e, before)
 		}
-		if e.Msg == "" || strings.ContainsFunc(e.Explain(), func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
-			t.Errorf("no message, or control characters: %q", e.Explain())
+		if e.Msg == "" || strings.ContainsFunc(e.Pretty(), func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
+			t.Errorf("no message, or control characters: %q", e.Pretty())
 		}
 		before = e
 	}

@@ -5,9 +5,11 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/slo"
 )
 
 // The texts of the format.
@@ -34,7 +36,16 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 // requestLine is the short form of a request.
 var requestLine = text{
 	what: "a request", pattern: regexp.MustCompile(`^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) +/`),
-	hint: "METHOD /path, such as GET /items",
+	hint: "METHOD /path, such as GET /items", fix: fixRequestLine,
+}
+
+// fixRequestLine guesses the method that was meant.
+func fixRequestLine(line string) string {
+	method, path, _ := strings.Cut(line, " ")
+	if meant := slo.Nearest(method, methods); meant != "" && strings.HasPrefix(path, "/") {
+		return meant + " " + path
+	}
+	return ""
 }
 
 // laterVerbs are the verbs of the format that need more than this version has. A verb that is
@@ -63,8 +74,8 @@ func vocabulary(kinds fault.Kinds) *keys {
 		{name: "repeats", doc: "blocks; in each, every arm has one trial", def: "6", form: integer{what: "a whole number", min: 1, max: 1000, ranges: true}},
 		{name: "seed", doc: "where all randomness comes from", def: "1", form: integer{what: "a whole number", min: math.MinInt64, max: math.MaxInt64}},
 		{name: "engine", doc: "what runs the target", def: "docker if an engine answers, else process", form: enum{words: []string{"docker", "process"}, later: []string{"swarm"}}},
-		{name: "sweep", doc: "one arm for each scale of a service", later: true},
-		{name: "verify", doc: "read acknowledged writes back", later: true},
+		{name: "sweep", later: true, instead: "arms, one for each scale"},
+		{name: "verify", later: true},
 	}}
 }
 
@@ -132,7 +143,7 @@ func loadKeys() *keys {
 			{name: "requests", doc: "what is sent", required: true, form: many{
 				of: either{requestLine, requestKeys()}, what: "a list of requests, such as - GET /", min: 1, max: 100,
 			}},
-			{name: "stages", later: true}, {name: "capacity", later: true}, {name: "connections", later: true}, {name: "keepalive", later: true},
+			{name: "stages", later: true, instead: "rate and for"}, {name: "capacity", later: true, instead: "rate and for"}, {name: "connections", later: true}, {name: "keepalive", later: true},
 			{name: "http2", later: true}, {name: "tls", later: true}, {name: "follow_redirects", later: true}, {name: "keys", later: true},
 		},
 	}
@@ -168,7 +179,7 @@ func requestKeys() *keys {
 					{name: "within", doc: "response time; later is bad", form: duration{time.Millisecond, time.Hour}},
 				},
 			}},
-			{name: "file", later: true}, {name: "steps", later: true}, {name: "capture", later: true}, {name: "keys", later: true},
+			{name: "file", later: true, instead: "body"}, {name: "steps", later: true, instead: "a request for each step"}, {name: "capture", later: true}, {name: "keys", later: true},
 		}...),
 	}
 }
@@ -192,7 +203,7 @@ func faultKeys(kinds fault.Kinds) *keys {
 		{name: "name", doc: "for objectives and reports", def: "VERB-SERVICE-n", form: anyName},
 		{name: "at", doc: "when, from the start of measured load", required: true, form: duration{0, day}},
 		{name: "for", doc: "how long", def: "to the end of measured load", form: duration{time.Millisecond, day}},
-		{name: "after", later: true}, {name: "when", later: true},
+		{name: "after", later: true, instead: "at"}, {name: "when", later: true, instead: "at"},
 	}
 	for _, verb := range slices.Sorted(maps.Keys(kinds)) {
 		list = append(list, key{name: verb, doc: kinds[verb].Summary, choice: true, form: either{service, verbKeys(verb, kinds[verb])}})
@@ -224,7 +235,7 @@ func verbKeys(verb string, kind fault.Kind) *keys {
 			k.belong[name] = "no " + name + ": " + verb + " is about the whole service"
 		}
 	}
-	k.list = append(k.list, key{name: "zone", later: true}, key{name: "role", later: true})
+	k.list = append(k.list, key{name: "zone", later: true, instead: "service"}, key{name: "role", later: true, instead: "service, with pick or replica"})
 	for _, p := range kind.Params {
 		var f form = duration{0, day}
 		if p.Type == fault.Count {

@@ -390,8 +390,13 @@ func (p *parser) metric() (Metric, error) {
 	if n := len(words); n == 2 || n == 1 && isPhase(p.at(words[0])) {
 		phase := words[n-1]
 		if !isPhase(p.at(phase)) {
-			return m, phase.wrong("unknown phase %s", quote(p.at(phase))).near(p.at(phase), phaseNames()).
+			e := phase.wrong("unknown phase %s", quote(p.at(phase))).near(p.at(phase), phaseNames()).
 				expect("one of %s", strings.Join(phaseNames(), ", "))
+			if before, after, ok := minus(p.at(phase)); ok {
+				e.Nearest = ""
+				e.expect("a space before and after the minus, as in %s - %s, because names may contain one", before, after)
+			}
+			return m, e
 		}
 		if !spec.Phased {
 			return m, phase.wrong("%s is not measured in phases", spec.Name).expect("%s without a phase", spec.Name)
@@ -452,13 +457,18 @@ func (p *parser) spec(at span) (analysis.Spec, error) {
 		}
 	}
 	e := at.wrong("unknown metric %s", quote(word)).near(word, names)
-	if before, after, ok := strings.Cut(word, "-"); ok {
-		if _, known := analysis.SpecOf(before); known {
-			e.Nearest = before + " - " + after
-			return analysis.Spec{}, e.expect("a space before and after the minus, because names may contain one")
-		}
+	if before, after, ok := minus(word); ok {
+		e.Nearest = before + " - " + after
+		return analysis.Spec{}, e.expect("a space before and after the minus, because names may contain one")
 	}
 	return analysis.Spec{}, e.expect("one of %s", strings.Join(names, ", "))
+}
+
+// minus cuts a word that was probably meant as a difference: p99-5ms.
+func minus(word string) (before, after string, ok bool) {
+	before, after, ok = strings.Cut(word, "-")
+	_, metric := analysis.SpecOf(before)
+	return before, after, ok && metric
 }
 
 // arguments reads (1s, 99%), as many as the metric has.
