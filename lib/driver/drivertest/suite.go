@@ -265,13 +265,15 @@ func testAttach(t *testing.T, s Suite) {
 		t.Fatal(err)
 	}
 	big := strings.Repeat("0123456789abcdef", 1<<14) // more than a pipe holds
-	go func() {
-		_, err := io.WriteString(p.Stdin, big)
-		if err = errors.Join(err, p.Stdin.Close()); err != nil {
-			t.Errorf("write to an attached process: %v", err)
-		}
-	}()
+	wrote := make(chan error, 1)
+	go func(in io.WriteCloser) {
+		_, err := io.WriteString(in, big)
+		wrote <- errors.Join(err, in.Close())
+	}(p.Stdin)
 	got, err := io.ReadAll(p.Stdout)
+	if err := <-wrote; err != nil {
+		t.Errorf("write to an attached process: %v", err)
+	}
 	if err != nil || string(got) != big {
 		t.Errorf("%d bytes came back of %d: %v", len(got), len(big), err)
 	}

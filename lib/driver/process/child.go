@@ -24,8 +24,9 @@ type child struct {
 
 // spawn starts a command in a group of its own. Its standard error goes to output, and its
 // standard output too unless the command has one. started is called before anything else can be told of
-// the child, ended when it and its group are dead and before done is closed; both may be nil.
-func (c *cluster) spawn(cmd *exec.Cmd, output io.Writer, started, ended func(*child)) (*child, error) {
+// the child, and its error ends it; ended is called when it and its group are dead and before done is
+// closed. Both may be nil.
+func (c *cluster) spawn(cmd *exec.Cmd, output io.Writer, started func(*child) error, ended func(*child)) (*child, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -50,7 +51,10 @@ func (c *cluster) spawn(cmd *exec.Cmd, output io.Writer, started, ended func(*ch
 	c.spawning.Unlock()
 	w.Close() // the child has its own
 	if started != nil {
-		started(ch)
+		if err = started(ch); err != nil {
+			err = errors.Join(err, killGroup(cmd.Process))
+			ended = nil // nobody was told of its start
+		}
 	}
 	copied := make(chan struct{})
 	go func() {
@@ -74,6 +78,10 @@ func (c *cluster) spawn(cmd *exec.Cmd, output io.Writer, started, ended func(*ch
 		close(ch.done)
 		c.notify()
 	}()
+	if err != nil {
+		<-ch.done
+		return nil, err
+	}
 	return ch, nil
 }
 
@@ -99,8 +107,9 @@ func (c *cluster) kill(ch *child) error {
 
 // register tells the user of a child that lives on. Healthchecks are not told of: they
 // end by themselves, and there is no end to them.
-func (c *cluster) register(ch *child) {
+func (c *cluster) register(ch *child) error {
 	if register := c.driver.config.Register; register != nil {
-		register(ch.cmd.Process.Pid)
+		return register(ch.cmd.Process.Pid)
 	}
+	return nil
 }

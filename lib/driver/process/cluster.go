@@ -74,6 +74,11 @@ func newCluster(ctx context.Context, d *Driver, s target.Spec) (*cluster, error)
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the nodes: %w", err)
 	}
+	if d.config.Temp != nil {
+		if err := d.config.Temp(dir); err != nil {
+			return nil, errors.Join(err, os.Remove(dir))
+		}
+	}
 	return &cluster{
 		driver:    d,
 		spec:      s,

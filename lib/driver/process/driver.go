@@ -32,8 +32,10 @@ type Config struct {
 	// user's cache folder.
 	CacheDir string
 	// Register is told the id of every node and attached process right after its start, so
-	// that something can end it if this process dies. It may be nil.
-	Register func(pid int)
+	// that something can end it if this process dies. Its error ends the process. It may be nil.
+	Register func(pid int) error
+	// Temp is told of every temporary folder, for the same purpose. It may be nil.
+	Temp func(dir string) error
 	// SharedAddress puts all nodes on 127.0.0.1, each with a port of its own. It is so
 	// wherever not all of 127/8 is loopback, which is everywhere but on Linux.
 	SharedAddress bool

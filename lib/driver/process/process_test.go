@@ -27,10 +27,11 @@ func conform(t *testing.T, c process.Config) {
 	var pids []int
 	c.Executable = drivertest.Build(t, runtime.GOOS)
 	c.CacheDir = t.TempDir()
-	c.Register = func(pid int) {
+	c.Register = func(pid int) error {
 		mu.Lock()
 		defer mu.Unlock()
 		pids = append(pids, pid)
+		return nil
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	drivertest.Run(t, drivertest.Suite{

@@ -114,8 +114,10 @@ func (r *replica) launch() error {
 	return nil
 }
 
-func (r *replica) started(ch *child) {
-	r.c.register(ch)
+func (r *replica) started(ch *child) error {
+	if err := r.c.register(ch); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	r.child, r.paused, r.health, r.output = ch, false, "", ""
 	if checked(r.service) {
@@ -129,6 +131,7 @@ func (r *replica) started(ch *child) {
 	r.mu.Unlock()
 	r.c.tell(time.Now(), r.name, record.NodeStart, fmt.Sprintf("process %d", ch.cmd.Process.Pid))
 	r.c.notify()
+	return nil
 }
 
 func (r *replica) ended(ch *child) {
