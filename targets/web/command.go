@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,11 +27,11 @@ type Program func(ctx context.Context, args []string, stdout, stderr io.Writer) 
 // Programs are the programs, by the names of their subcommands.
 func Programs() map[string]Program {
 	all := make(map[string]Program)
-	for name, run := range map[string]func(context.Context, []string, io.Writer) error{
+	for name, run := range map[string]func(context.Context, []string, io.Writer, io.Writer) error{
 		"node": runNode, "balancer": runBalancer, "check": runCheck,
 	} {
-		all[name] = func(ctx context.Context, args []string, _, stderr io.Writer) int {
-			err := run(ctx, args, stderr)
+		all[name] = func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+			err := run(ctx, args, stdout, stderr)
 			switch {
 			case err == nil, errors.Is(err, flag.ErrHelp):
 				return 0
@@ -48,8 +49,8 @@ func Programs() map[string]Program {
 // usage, is on stderr by then.
 var errUsage = errors.New("command line")
 
-// runNode runs a [Node] by its command line.
-func runNode(ctx context.Context, args []string, stderr io.Writer) error {
+// runNode runs a [Node] by its command line. Its last line on stdout is its [Truth].
+func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	n := &Node{Name: nodeName(), Log: slog.New(slog.NewTextHandler(stderr, nil))}
 	fs := flags("node", "", stderr)
 	fs.StringVar(&n.Listen, "listen", ":8080", "`address` to listen on; the host part is "+target.EnvListen+" where that is set")
@@ -74,11 +75,11 @@ func runNode(ctx context.Context, args []string, stderr io.Writer) error {
 	n.Listen = listen(n.Listen)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	return n.Run(ctx)
+	return errors.Join(n.Run(ctx), json.NewEncoder(stdout).Encode(n.Truth()))
 }
 
 // runBalancer runs a [Balancer] by its command line.
-func runBalancer(ctx context.Context, args []string, stderr io.Writer) error {
+func runBalancer(ctx context.Context, args []string, _, stderr io.Writer) error {
 	b := &Balancer{Log: slog.New(slog.NewTextHandler(stderr, nil))}
 	var to, policy string
 	fs := flags("balancer", "-to http://name:port", stderr)
@@ -115,7 +116,7 @@ func runBalancer(ctx context.Context, args []string, stderr io.Writer) error {
 
 // runCheck asks a URL once and returns nil if it answers with a status from 200
 // to 399: a healthcheck for images that have no shell.
-func runCheck(ctx context.Context, args []string, stderr io.Writer) error {
+func runCheck(ctx context.Context, args []string, _, stderr io.Writer) error {
 	var timeout time.Duration
 	fs := flags("check", "URL", stderr)
 	fs.DurationVar(&timeout, "timeout", time.Second, "limit on the answer")

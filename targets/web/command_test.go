@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -73,9 +74,10 @@ func TestNodesAndCheckListenWhereTheyAreTold(t *testing.T) {
 		t.Fatal("the check passes with nobody there")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	var stdout bytes.Buffer
 	done := make(chan int, 1)
 	go func() {
-		done <- programs["node"](ctx, []string{"--listen=:" + port, "--start-delay=50ms", "--lame-duck=0s"}, io.Discard, io.Discard)
+		done <- programs["node"](ctx, []string{"--listen=:" + port, "--start-delay=50ms", "--lame-duck=0s"}, &stdout, io.Discard)
 	}()
 	eventually(t, "the check passes", func() bool { return check() == 0 })
 	if a := get(t, newClient(t), "http://127.0.0.2:"+port+"/"); a.status != http.StatusOK || a.node != "app-3" {
@@ -89,5 +91,9 @@ func TestNodesAndCheckListenWhereTheyAreTold(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the node does not end")
+	}
+	var truth web.Truth
+	if err := json.Unmarshal(stdout.Bytes(), &truth); err != nil || truth.Node != "app-3" || truth.OK != 1 {
+		t.Errorf("its last words are %q (%v), want the count of one request", stdout.String(), err)
 	}
 }

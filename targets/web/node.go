@@ -46,7 +46,7 @@ type Node struct {
 	FreezeAt    time.Duration // when it freezes, once, counted from the first request
 	FreezeFor   time.Duration // for how long nothing gets an answer; 0 is not at all
 
-	Log *slog.Logger // told of starting and stopping, with the Truth at the end; nil is silent
+	Log *slog.Logger // told of starting and stopping; nil is silent
 
 	draining atomic.Bool
 	started  time.Time
@@ -58,18 +58,18 @@ type Node struct {
 // Truth is what a node saw and did, /healthz and /__truth left out.
 type Truth struct {
 	Node     string    `json:"node"`
-	Requests uint64    `json:"requests"` // all that arrived
-	OK       uint64    `json:"ok"`       // answered with 200
-	Failed   uint64    `json:"failed"`   // answered with 500 on purpose
-	Reset    uint64    `json:"reset"`    // connection reset on purpose
-	Gone     uint64    `json:"gone"`     // the client left first
-	Reused   uint64    `json:"reused"`   // came on a connection that had carried a request before
-	Held     uint64    `json:"held"`     // arrived during the freeze
-	First    time.Time `json:"first"`    // when the first request arrived; zero if none did
-	Last     time.Time `json:"last"`
+	Requests uint64    `json:"requests"`       // all that arrived
+	OK       uint64    `json:"ok"`             // answered with 200
+	Failed   uint64    `json:"failed"`         // answered with 500 on purpose
+	Reset    uint64    `json:"reset"`          // connection reset on purpose
+	Gone     uint64    `json:"gone"`           // the client left first
+	Reused   uint64    `json:"reused"`         // came on a connection that had carried a request before
+	Held     uint64    `json:"held"`           // arrived during the freeze
+	First    time.Time `json:"first,omitzero"` // when the first request arrived; zero if none did
+	Last     time.Time `json:"last,omitzero"`
 	// Frozen from, to: zero if it never froze. Set when the first request arrives.
-	FrozenFrom time.Time `json:"frozen_from"`
-	FrozenTo   time.Time `json:"frozen_to"`
+	FrozenFrom time.Time `json:"frozen_from,omitzero"`
+	FrozenTo   time.Time `json:"frozen_to,omitzero"`
 }
 
 // Run listens and serves until ctx ends, then drains. It returns nil after an
@@ -103,7 +103,7 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 		n.draining.Store(true)
 		_ = pause(end, n.LameDuck) // cut short by Drain, which Shutdown then says
 	})
-	log.Info("node ends", "node", n.Name, "truth", n.Truth())
+	log.Info("node ends", "node", n.Name, "error", err)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
