@@ -1,0 +1,221 @@
+package slo_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+const ms = time.Millisecond
+
+// took is a trial in which every request takes d, so that max is exactly d.
+func took(d time.Duration) *analysis.Trial {
+	return analysis.Of(analysistest.Trial{For: time.Second, Rate: 100, Latency: d}.Recording())
+}
+
+// lost is a trial that loses n of 1,000 requests: its availability is 1 − n/1000, its max is never.
+func lost(n uint64) *analysis.Trial {
+	return analysis.Of(analysistest.Trial{For: time.Second, Rate: 1000, Each: func(s *record.Sample, _ *rand.Rand) {
+		if s.Seq < n {
+			s.Class = record.Wrong
+		}
+	}}.Recording())
+}
+
+// down is a trial of 20 s whose node dies at 5 s and whose requests fail from then for d;
+// its recovery is d, or censored at 10 s.
+func down(d time.Duration) *analysis.Trial {
+	const onset = 5 * time.Second
+	return analysis.Of(analysistest.Trial{
+		Rate: 40, For: 20 * time.Second,
+		Faults: []record.Fault{analysistest.Fault("crash", "kill", "app-1", onset, record.None)},
+		Each: func(s *record.Sample, _ *rand.Rand) {
+			if s.Due >= onset && s.Due < onset+d {
+				s.Class = record.Refused
+			}
+		},
+	}.Recording())
+}
+
+type blocks = map[int]map[string]*analysis.Trial
+
+// each makes blocks of one arm, a.
+func each(trials ...*analysis.Trial) blocks {
+	b := make(blocks)
+	for i, t := range trials {
+		b[i+1] = map[string]*analysis.Trial{"a": t}
+	}
+	return b
+}
+
+// pairs makes blocks of the arms a and b from alternating trials.
+func pairs(trials ...*analysis.Trial) blocks {
+	b := make(blocks)
+	for i := 0; i < len(trials); i += 2 {
+		b[i/2+1] = map[string]*analysis.Trial{"a": trials[i], "b": trials[i+1]}
+	}
+	return b
+}
+
+func times(n int, trials ...*analysis.Trial) (all []*analysis.Trial) {
+	for range n {
+		all = append(all, trials...)
+	}
+	return all
+}
+
+// around are n trials 2 ms apart around mid.
+func around(mid time.Duration, n int) (all []*analysis.Trial) {
+	for i := range n {
+		all = append(all, took(mid+time.Duration(i-n/2)*2*ms))
+	}
+	return all
+}
+
+func objective(t *testing.T, text string, margin float64) slo.Objective {
+	t.Helper()
+	c, err := slo.Parse(text)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return slo.Objective{Text: text, Check: c, Margin: margin}
+}
+
+type decision struct {
+	name   string
+	check  string
+	margin float64
+	blocks blocks
+}
+
+// decisions is the table of how an objective is judged.
+func decisions() []decision {
+	slower := func(n int, ratio float64) (all []*analysis.Trial) {
+		for i := range n {
+			base := 100*ms + time.Duration(i)*3*ms
+			wobble := 1 + 0.01*float64(i%3-1)
+			all = append(all, took(base), took(time.Duration(float64(base)*ratio*wobble)))
+		}
+		return all
+	}
+	dead := took(5 * ms)
+	dead.Rec.Bins = nil
+	return []decision{
+		{"under the limit", "a.max <= 200ms", 0, each(around(100*ms, 6)...)},
+		{"over the limit", "a.max <= 50ms", 0, each(around(100*ms, 6)...)},
+		{"limit inside the interval", "a.max <= 102ms", 0, each(around(100*ms, 6)...)},
+		{"limit on the left", "200ms >= a.max", 0, each(around(100*ms, 6)...)},
+		{"lower limit met", "a.availability >= 98%", 0, each(lost(9), lost(10), lost(11), lost(10), lost(9), lost(12))},
+		{"lower limit missed", "a.availability >= 99.9%", 0, each(lost(9), lost(10), lost(11), lost(10), lost(9), lost(12))},
+		{"lower limit open", "a.availability >= 99%", 0, each(lost(9), lost(10), lost(11), lost(10), lost(9), lost(12))},
+		{"four trials by t", "a.max <= 200ms", 0, each(around(100*ms, 4)...)},
+		{"four trials by t, beyond", "a.max <= 50ms", 0, each(around(100*ms, 4)...)},
+		{"two trials, worst good", "a.max <= 200ms", 0, each(took(100*ms), took(150*ms))},
+		{"two trials, worst bad", "a.max <= 120ms", 0, each(took(100*ms), took(150*ms))},
+		{"one trial", "a.max <= 120ms", 0, each(took(100 * ms))},
+		{"equal trials at the limit", "a.max <= 100ms", 0, each(times(6, took(100*ms))...)},
+		{"equal trials at a strict limit", "a.max < 100ms", 0, each(times(6, took(100*ms))...)},
+
+		{"never violates an upper limit", "a.p99 <= 1s", 0, each(times(6, lost(100))...)},
+		{"never in one of six", "a.p99 <= 1s", 0, each(append(around(100*ms, 5), lost(100))...)},
+		{"never in one of four: worst trial", "a.p99 <= 1s", 0, each(append(around(100*ms, 3), lost(100))...)},
+		{"never meets a lower limit", "a.first_error >= 1s", 0, each(times(6, down(0))...)},
+		{"recovered in time", "a.recovery <= 5s", 0, each(times(6, down(2*time.Second))...)},
+		{"censored above the limit", "a.recovery <= 5s", 0, each(times(6, down(14*time.Second))...)},
+		{"censored below the limit", "a.recovery <= 12s", 0, each(times(6, down(14*time.Second))...)},
+		{"censored below the limit, two trials", "a.recovery <= 12s", 0, each(times(2, down(14*time.Second))...)},
+
+		{"must be 100 %, is", "a.availability >= 100%", 0, each(times(6, lost(0))...)},
+		{"must be 100 %, one violation", "a.availability >= 100%", 0, each(append(times(6, lost(0)), lost(1))...)},
+		{"must be 0, one violation", "a.error_rate <= 0%", 0, each(append(times(6, lost(0)), lost(1))...)},
+		{"must be 0 lost, is", "a.lost_requests <= 0", 0, each(times(6, down(0))...)},
+		{"equal in every trial", "a.availability == 99%", 0, each(times(3, lost(10))...)},
+		{"equal but in one", "a.availability == 99%", 0, each(lost(10), lost(10), lost(9))},
+		{"unequal in every trial", "a.availability != 99%", 0, each(lost(9), lost(11))},
+		{"equal to what is censored", "a.recovery == 12s", 0, each(down(14 * time.Second))},
+
+		{"faster", "b.max < a.max", 0, pairs(slower(6, 0.8)...)},
+		{"slower", "b.max <= a.max", 0, pairs(slower(6, 1.2)...)},
+		{"slower within the margin", "b.max <= a.max", 0.3, pairs(slower(6, 1.2)...)},
+		{"slower beyond the margin", "b.max <= a.max", 0.1, pairs(slower(6, 1.2)...)},
+		{"slower, lower limit with margin", "b.max >= a.max", 0.3, pairs(slower(6, 0.8)...)},
+		{"margin cannot be told", "b.max <= a.max", 0.005, pairs(slower(6, 1.003)...)},
+		{"a factor is a quotient too", "b.max <= 1.5 * a.max", 0, pairs(slower(6, 1.2)...)},
+		{"a sum is a difference", "b.max <= a.max + 50ms", 0, pairs(slower(6, 1.2)...)},
+		{"four blocks by paired t", "b.max <= a.max", 0.1, pairs(slower(4, 1.2)...)},
+		{"two blocks", "b.max <= a.max", 0.1, pairs(slower(2, 1.2)...)},
+		{"points", "b.availability > a.availability", 0, pairs(times(6, lost(200), lost(10))...)},
+		{"points the wrong way", "b.availability > a.availability", 0, pairs(times(6, lost(10), lost(200))...)},
+		{"points within the margin", "b.availability >= a.availability", 0.05, pairs(times(6, lost(10), lost(40))...)},
+		{"no difference", "b.availability >= a.availability", 0, pairs(times(12, lost(10))...)},
+		{"no difference, strict", "b.availability > a.availability", 0, pairs(times(12, lost(10))...)},
+		{"never on one side", "b.p99 < a.p99", 0, pairs(times(6, lost(100), took(5*ms))...)},
+		{"never on the other side", "b.p99 < a.p99", 0, pairs(times(6, took(5*ms), lost(100))...)},
+		{"never on both sides", "b.p99 <= a.p99", 0, pairs(times(12, lost(100))...)},
+		{"never in three blocks", "b.p99 < a.p99", 0, pairs(times(3, lost(100), took(5*ms))...)},
+		{"censored on one side", "b.recovery < a.recovery", 0, pairs(times(6, down(14*time.Second), down(2*time.Second))...)},
+		{"censored on both sides", "b.recovery <= a.recovery", 0, pairs(times(12, down(14*time.Second))...)},
+		{"below the resolution", "b.recovery <= a.recovery", 0, pairs(times(12, down(0))...)},
+		{"zero rate ranks below all", "b.goodput < a.goodput", 0, pairs(times(6, took(5*ms), lost(1000))...)},
+
+		{"no data in one trial", "a.recovery <= 5s", 0, each(append(times(6, down(2*time.Second)), took(5*ms))...)},
+		{"no such arm", "c.max <= 5s", 0, each(times(6, took(5*ms))...)},
+		{"margin without a comparison", "a.max <= 1ms", 0.1, each(times(6, took(5*ms))...)},
+		{"division by zero", "a.availability / a.error_rate >= 2", 0, each(times(6, lost(0))...)},
+		{"no valid block", "a.max <= 5s", 0, each(dead)},
+	}
+}
+
+func TestDecisions(t *testing.T) {
+	var b strings.Builder
+	for _, d := range decisions() {
+		o := objective(t, d.check, d.margin)
+		v := slo.Judge(slo.Input{Objectives: []slo.Objective{o}, Blocks: d.blocks, Repeats: 1, PerBlock: 90 * time.Second})
+		f := v.Findings[0]
+		e := f.Estimate
+		fmt.Fprintf(&b, "%s\n  %s", d.name, d.check)
+		if d.margin > 0 {
+			fmt.Fprintf(&b, " (margin %v)", d.margin)
+		}
+		fmt.Fprintf(&b, "\n  %s: %s %s %.4g", f.Outcome, f.Form, e.State, e.Value)
+		if e.HasInterval {
+			fmt.Fprintf(&b, " [%.4g, %.4g]", e.Low, e.High)
+		}
+		fmt.Fprintf(&b, " limit %.4g n %d more %d", f.Limit, e.N, f.MoreBlocks)
+		if e.Note != "" {
+			fmt.Fprintf(&b, " note: %s", e.Note)
+		}
+		fmt.Fprintf(&b, "\n  %s\n", f.Reason)
+		if want := v.Outcome; want != f.Outcome && want != slo.Invalid {
+			t.Errorf("%s: the run is %s, its one objective %s", d.name, want, f.Outcome)
+		}
+	}
+	golden := filepath.Join("testdata", "decisions.txt")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); got != string(want) {
+		t.Errorf("decisions differ from %s (rewrite with -update):\n%s", golden, got)
+	}
+}
