@@ -10,6 +10,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"golang.org/x/sync/errgroup"
@@ -61,6 +62,26 @@ func (d *Driver) Runs(ctx context.Context) (map[string]Remains, error) {
 		runs[t.run] = r
 	}
 	return runs, nil
+}
+
+// Prune removes the images that we made and that no container uses, and returns how
+// many. They are made again when they are needed.
+func (d *Driver) Prune(ctx context.Context) (removed int, err error) {
+	images, err := d.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelImage))})
+	if err != nil {
+		return 0, fmt.Errorf("list images: %w", err)
+	}
+	var errs []error
+	for _, i := range images {
+		_, err := d.api.ImageRemove(ctx, i.ID, image.RemoveOptions{PruneChildren: true})
+		switch {
+		case err == nil:
+			removed++
+		case !cerrdefs.IsConflict(err) && !cerrdefs.IsNotFound(err): // in use, or gone already
+			errs = append(errs, fmt.Errorf("remove image %s: %w", i.ID, err))
+		}
+	}
+	return removed, errors.Join(errs...)
 }
 
 // thing is something on the engine that carries our label.

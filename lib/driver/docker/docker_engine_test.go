@@ -2,6 +2,9 @@ package docker_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -14,10 +17,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+
 	"github.com/tutti-bench/tutti/lib/driver/docker"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/watchdog"
 )
+
+// built is what the tests have built, to be removed at their end.
+var built struct{ dir, exe string }
 
 // program builds the tests' node program once.
 var program = sync.OnceValues(func() (string, error) {
@@ -25,21 +35,58 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(dir, "node")
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", out, "./testdata/node")
+	built.dir, built.exe = dir, filepath.Join(dir, "node")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", built.exe, "./testdata/node")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, msg)
 	}
-	return out, nil
+	return built.exe, nil
 })
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if exe, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(exe))
+// sha is what images of a binary are named by; "" if there is none.
+func sha(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
 	}
-	os.Exit(code)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])[:12]
+}
+
+// removeImages removes what the tests have loaded. One that another test binary uses stays.
+func removeImages(names ...string) {
+	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	for _, name := range names {
+		_, _ = c.ImageRemove(context.Background(), name, image.RemoveOptions{PruneChildren: true})
+	}
+}
+
+// The test binary is also the harness that is killed, and its watchdog.
+func TestMain(m *testing.M) {
+	var err error
+	switch {
+	case len(os.Args) > 3 && os.Args[1] == "as-harness":
+		err = asHarness(os.Args[2], os.Args[3])
+	case len(os.Args) > 1 && os.Args[1] == "as-dog":
+		err = watchdog.Serve(os.Stdin, os.Stdout, sweepers)
+	default:
+		code := m.Run()
+		if sum := sha(built.exe); sum != "" {
+			removeImages("tutti:"+sum, "tutti-go:"+sum)
+		}
+		os.RemoveAll(built.dir)
+		os.Exit(code)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // engine returns a driver on the real engine, or skips.
@@ -252,5 +299,20 @@ func checkEffect(t *testing.T, e target.Effect, err error, proof string) {
 	}
 	if e.From.IsZero() || e.To.Before(e.From) || e.To.Sub(e.From) > 10*time.Second || time.Since(e.To).Abs() > time.Minute {
 		t.Errorf("%s: from %v to %v", proof, e.From, e.To)
+	}
+}
+
+// checkUnavailable checks that an error says that the environment lacks something, in one line and a hint.
+func checkUnavailable(t *testing.T, err error, what, hint string) {
+	t.Helper()
+	var u *target.UnavailableError
+	if !errors.As(err, &u) {
+		t.Fatalf("error %v does not say that the environment lacks something", err)
+	}
+	if first := u.What + ": " + u.Err.Error(); !strings.Contains(first, what) || strings.Contains(first, "\n") {
+		t.Errorf("%q is not one line that says %q", first, what)
+	}
+	if !strings.Contains(u.Hint, hint) {
+		t.Errorf("hint %q does not say %q", u.Hint, hint)
 	}
 }

@@ -297,13 +297,13 @@ func (c *cluster) createReplica(ctx context.Context, s target.Service, n int) (*
 
 // startAll starts the services as their depends_on allow, and returns when every
 // replica runs and is healthy.
-func (c *cluster) startAll(ctx context.Context) error {
+func (c *cluster) startAll(up context.Context) error {
 	services := c.spec.Target.Services
 	started := make(map[string]chan struct{})
 	for name := range services {
 		started[name] = make(chan struct{})
 	}
-	all, ctx := errgroup.WithContext(ctx)
+	all, ctx := errgroup.WithContext(up)
 	for name, s := range services {
 		all.Go(func() error {
 			for _, dep := range s.DependsOn {
@@ -318,7 +318,16 @@ func (c *cluster) startAll(ctx context.Context) error {
 			return c.awaitService(ctx, name, c.final(name))
 		})
 	}
-	return all.Wait()
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	// A replica without a healthcheck may have ended while others became healthy.
+	for _, n := range c.Nodes() {
+		if err := c.await(up, &replica{node: n}, c.final(n.Service)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // final is the condition that Up leaves a service in: one that others need completed

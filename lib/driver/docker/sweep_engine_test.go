@@ -1,0 +1,127 @@
+package docker_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/driver/docker"
+	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/watchdog"
+)
+
+// sweepers are what cmd gives to the dog.
+var sweepers = map[string]watchdog.Sweeper{"docker": func(ctx context.Context, o watchdog.Order) (int, error) {
+	d, err := docker.New(ctx, docker.Config{})
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	return d.Sweep(ctx, o.Run)
+}}
+
+// asHarness starts a target and would never take it down.
+func asHarness(run, exe string) error {
+	ctx := context.Background()
+	d, err := docker.New(ctx, docker.Config{Executable: exe, Host: "test-harness"})
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if _, err := watchdog.Start(ctx, self, []string{"as-dog"}, watchdog.Order{Run: run, Driver: "docker", Env: d.Env()}); err != nil {
+		return err
+	}
+	fmt.Println("begun")
+	tg := web(3)
+	tg.Volumes = map[string]target.Volume{"data": {Name: "data"}}
+	c, err := d.Up(ctx, target.Spec{Target: tg, Run: run, Trial: "a-1"})
+	if err != nil {
+		return err
+	}
+	if _, err := c.Attach(ctx, "echo"); err != nil {
+		return err
+	}
+	time.Sleep(time.Hour)
+	return nil
+}
+
+// A run whose harness is killed at any moment leaves nothing after 15 s, and a run
+// beside it is left alone. TUTTI_KILLS asks for more moments.
+func TestKilledHarness(t *testing.T) {
+	d := engine(t)
+	beside := up(t, d, target.Spec{Target: web(1)})
+	exe, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kills := 3
+	if s := os.Getenv("TUTTI_KILLS"); s != "" {
+		if kills, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range kills {
+		after := rand.N(2500 * time.Millisecond)
+		t.Run(after.String(), func(t *testing.T) {
+			id := run(t, d)
+			cmd := exec.Command(self, "as-harness", id, exe)
+			cmd.Env = append(os.Environ(), "TUTTI_CACHE="+t.TempDir())
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if s := bufio.NewScanner(out); !s.Scan() || s.Text() != "begun" {
+				t.Fatalf("the harness did not begin: %q", s.Text())
+			}
+			time.Sleep(after)
+			died := time.Now()
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			had := nothingLeft(t, d, id, died)
+			t.Logf("it had %+v, gone after %v", had, time.Since(died).Round(time.Millisecond))
+		})
+	}
+	if got := output(t, beside, "get", "http://app:8080"); got != "app-1 \n" {
+		t.Errorf("the run beside it answers %q", got)
+	}
+}
+
+// nothingLeft waits until a run has been gone for two seconds, within 15 s.
+func nothingLeft(t *testing.T, d *docker.Driver, id string, died time.Time) (had docker.Remains) {
+	t.Helper()
+	harness, err := docker.New(t.Context(), docker.Config{Host: "test-harness"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer harness.Close()
+	for empty := 0; empty < 10; time.Sleep(200 * time.Millisecond) {
+		runs, err := harness.Runs(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, there := runs[id]
+		if empty++; there {
+			had, empty = left, 0
+		}
+		if time.Since(died) > 15*time.Second+2*time.Second {
+			t.Fatalf("15 s after the harness died there is %+v", left)
+		}
+	}
+	return had
+}
