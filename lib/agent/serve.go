@@ -1,0 +1,262 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+// Serve does what the harness asks on in and answers on out. It returns nil when
+// in ends or the harness asks it to stop; a load is then broken off. When ctx is done, or
+// when the harness stops reading, it ends with an error.
+//
+// It can leave one goroutine behind in a Read of in and one in a Write to out, which nothing can
+// interrupt: the program is expected to exit after it.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, g load.Generator) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := &server{generator: g, out: newOutbox(cancel), slots: make(chan struct{}, maxProbes)}
+	written := make(chan error, 1)
+	go func() { written <- s.out.write(out) }()
+	commands, readErr := make(chan received), make(chan error, 1)
+	go func() { readErr <- read(ctx, in, commands) }()
+
+	s.out.put(reply{Hello: protocol, Clock: time.Now().UnixNano()})
+	err := s.loop(ctx, commands, readErr)
+	cancel(nil)
+	s.work.Wait()
+	s.out.close()
+	select {
+	case werr := <-written:
+		return errors.Join(err, werr)
+	case <-time.After(patience):
+		return errors.Join(err, errSlow)
+	}
+}
+
+// A server is the agent's end of the wire.
+type server struct {
+	generator load.Generator
+	out       *outbox
+	slots     chan struct{}
+	work      sync.WaitGroup
+
+	loading atomic.Uint64      // ID of the load that runs, 0: none
+	cancel  context.CancelFunc // of that load; only loop's goroutine uses it
+}
+
+// received is a command with the time of its arrival, before it waited for anybody.
+type received struct {
+	command
+	at time.Time
+}
+
+func read(ctx context.Context, in io.Reader, commands chan<- received) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	for lines.Scan() {
+		r := received{at: time.Now()}
+		if err := json.Unmarshal(lines.Bytes(), &r.command); err != nil {
+			return fmt.Errorf("agent: command from the harness: %w", err)
+		}
+		select {
+		case commands <- r:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("agent: commands from the harness: %w", err)
+	}
+	return nil
+}
+
+func (s *server) loop(ctx context.Context, commands <-chan received, readErr <-chan error) error {
+	for {
+		select {
+		case c := <-commands:
+			if c.Stop {
+				return nil
+			}
+			s.do(ctx, c)
+		case err := <-readErr:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("agent: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// do answers a command, or starts to. It never blocks.
+func (s *server) do(ctx context.Context, c received) {
+	switch {
+	case c.Clock:
+		s.out.put(reply{ID: c.ID, Clock: c.at.UnixNano(), End: true})
+	case c.Probe != nil:
+		s.quick(c.ID, func() ([]string, error) { return nil, c.Probe.run(ctx) })
+	case c.Resolve != "":
+		s.quick(c.ID, func() ([]string, error) { return resolve(ctx, c.Resolve) })
+	case c.Cancel != 0:
+		if s.loading.Load() == c.Cancel {
+			s.cancel()
+		}
+	case c.Load != nil:
+		if !s.loading.CompareAndSwap(0, c.ID) {
+			s.out.put(reply{ID: c.ID, Error: "another load is running", End: true})
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		s.cancel = cancel
+		s.work.Go(func() {
+			defer cancel()
+			s.load(ctx, c.ID, *c.Load)
+		})
+	default:
+		s.out.put(reply{ID: c.ID, Error: "the agent does not know this command", End: true})
+	}
+}
+
+// quick does something short beside what else is going on.
+func (s *server) quick(id uint64, f func() ([]string, error)) {
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		s.out.put(reply{ID: id, Error: fmt.Sprintf("over %d probes at the same time", maxProbes), End: true})
+		return
+	}
+	s.work.Go(func() {
+		defer func() { <-s.slots }()
+		found, err := f()
+		s.out.put(reply{ID: id, Addresses: found, Error: text(err), End: true})
+	})
+}
+
+// load sends a plan's load and sums it up. A load that is broken off leaves the bins that were
+// complete: what is known of the others is not what the schedule asked for.
+func (s *server) load(ctx context.Context, id uint64, p load.Plan) {
+	done, err := s.generate(ctx, id, p)
+	s.loading.Store(0)
+	s.out.put(reply{ID: id, Done: &done, Error: text(err), End: true})
+}
+
+func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.Generator, error) {
+	if err := p.Check(); err != nil {
+		return record.Generator{}, err
+	}
+	done := record.Generator{Scheduled: p.Rate.Count()}
+	binner := record.NewBinner(p.Rate.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
+		s.out.put(reply{ID: id, Bin: &b})
+	})
+	var counted, refused atomic.Uint64
+	before, _ := usage()
+	err := s.generator.Generate(ctx, p,
+		func(zero time.Time) { s.out.put(reply{ID: id, Started: zero.UnixNano()}) },
+		func(x record.Sample) {
+			if binner.Add(x) {
+				counted.Add(1)
+			} else {
+				refused.Add(1)
+			}
+		})
+	if err == nil {
+		binner.Close()
+	}
+	after, rss := usage()
+	done.Counted, done.CPU, done.MaxRSS = counted.Load(), after-before, rss
+	if g, ok := s.generator.(load.Gauge); ok {
+		done.Inflight = g.Peak()
+	}
+	if n := refused.Load(); n > 0 && err == nil {
+		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", n)
+	}
+	done.Complete = err == nil && done.Counted == done.Scheduled
+	return done, err
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+var errSlow = fmt.Errorf("the harness does not read the agent's output: %d lines are waiting", maxQueue)
+
+// An outbox holds replies for a writer of its own, so that who puts one in never waits.
+type outbox struct {
+	fail func(error) // told once of what makes the wire useless
+
+	mu     sync.Mutex
+	queue  []reply
+	closed bool
+	wake   chan struct{}
+}
+
+func newOutbox(fail func(error)) *outbox {
+	return &outbox{fail: fail, wake: make(chan struct{}, 1)}
+}
+
+// put adds a reply. Too many of them mean that nobody reads: then everything ends.
+func (o *outbox) put(r reply) {
+	o.mu.Lock()
+	full := len(o.queue) >= maxQueue
+	if !full && !o.closed {
+		o.queue = append(o.queue, r)
+	}
+	o.mu.Unlock()
+	if full {
+		o.fail(errSlow)
+		return
+	}
+	o.signal()
+}
+
+// close makes write return after it has written what is left.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.signal()
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) take() (queue []reply, closed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	queue, o.queue = o.queue, nil
+	return queue, o.closed
+}
+
+// write writes replies until close, or until writing fails.
+func (o *outbox) write(w io.Writer) error {
+	e := json.NewEncoder(w)
+	for range o.wake {
+		queue, closed := o.take()
+		for i := range queue {
+			if err := e.Encode(&queue[i]); err != nil {
+				err = fmt.Errorf("agent: write to the harness: %w", err)
+				o.fail(err)
+				return err
+			}
+		}
+		if closed {
+			return nil
+		}
+	}
+	return nil
+}
