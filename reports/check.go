@@ -1,0 +1,309 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+// A check is a question to the measurement itself. A broken one can make a run
+// invalid; none can make it pass.
+type check struct {
+	name   string // stable: JUnit follows it through time
+	found  string
+	bound  string
+	state  checkState
+	detail []string // what is broken, one line each
+}
+
+type checkState int
+
+const (
+	holds   checkState = iota
+	broken             // in a trial that counts, or in so many that the run is invalid
+	mended             // broken in a block that was taken out
+	printed            // for the reader; judged by nobody
+	unknown            // there is nothing to check
+)
+
+// own is the share of a trial's requests that the generator may spoil.
+const own = 0.001
+
+// trials pairs what run.json says of each trial with its recording, which may be missing.
+func (s *sheet) each(f func(t rundir.Trial, a *analysis.Trial)) {
+	for i, t := range s.run.Trials {
+		var a *analysis.Trial
+		if i < len(s.result.Trials) && s.result.Trials[i] != nil && s.result.Trials[i].Rec != nil {
+			a = s.result.Trials[i]
+		}
+		f(t, a)
+	}
+}
+
+func trialName(t rundir.Trial) string { return fmt.Sprintf("block %d, %s", t.Block, t.Arm) }
+
+func (s *sheet) makeChecks() []check {
+	return []check{
+		s.checkRecordings(), s.checkSchedule(), s.checkOwn(), s.checkTrials(), s.checkProof(),
+		s.checkEdges(), s.checkLag(), s.checkExcused(), s.checkBlocks(),
+	}
+}
+
+// A tally counts trials that meet a check and collects those that do not.
+type tally struct {
+	of, ok  int
+	state   checkState
+	details []string
+}
+
+func (y *tally) see(t rundir.Trial, ok bool, detail string) {
+	y.of++
+	if ok {
+		y.ok++
+		return
+	}
+	y.details = append(y.details, trialName(t)+": "+detail)
+	if t.Counted {
+		y.state = broken
+	} else if y.state == holds {
+		y.state = mended
+	}
+}
+
+// check ends a tally. Whatever is broken is broken for good if the run is invalid.
+func (y *tally) check(s *sheet, name, bound string) check {
+	c := check{
+		name: name, bound: bound, state: y.state, detail: y.details,
+		found: fmt.Sprintf("%s of %s", count(uint64(y.ok)), plural(y.of, "trial", "trials")),
+	}
+	switch {
+	case y.of == 0:
+		c.found, c.state = "nothing to check", unknown
+	case c.state == mended && s.run.Verdict == rundir.Invalid:
+		c.state = broken
+	}
+	return c
+}
+
+func (s *sheet) checkRecordings() check {
+	var y tally
+	s.each(func(t rundir.Trial, a *analysis.Trial) { y.see(t, a != nil, "no recording") })
+	return y.check(s, "Every trial has its recording", "every trial")
+}
+
+func (s *sheet) checkSchedule() check {
+	var y tally
+	s.each(func(t rundir.Trial, a *analysis.Trial) {
+		if a != nil {
+			g := a.Rec.Generator
+			y.see(t, g.Complete && g.Counted == g.Scheduled,
+				fmt.Sprintf("%s of %s requests have an outcome", count(g.Counted), count(g.Scheduled)))
+		}
+	})
+	return y.check(s, "Whole schedule sent, every request accounted for", "every trial")
+}
+
+func (s *sheet) checkOwn() check {
+	var y tally
+	var spoiled, due uint64
+	s.each(func(t rundir.Trial, a *analysis.Trial) {
+		if a == nil {
+			return
+		}
+		var k, n uint64
+		for _, b := range measured(a) {
+			n += b.Due
+			for i := range b.Cells {
+				if b.Cells[i].Class.Own() {
+					k += b.Cells[i].Count
+				}
+			}
+		}
+		spoiled, due = spoiled+k, due+n
+		y.see(t, float64(k) <= own*float64(n), fmt.Sprintf("%s of %s requests", count(k), count(n)))
+	})
+	c := y.check(s, "Requests that the generator itself spoiled", "0.1"+nb+"% of a trial")
+	if y.of > 0 {
+		c.found = count(spoiled) + " of " + count(due)
+	}
+	return c
+}
+
+// measured are the bins of measured load.
+func measured(a *analysis.Trial) []*record.Bin {
+	var bins []*record.Bin
+	for i := range a.Rec.Bins {
+		if b := &a.Rec.Bins[i]; b.Index >= 0 && b.Start() < a.Rec.For {
+			bins = append(bins, b)
+		}
+	}
+	return bins
+}
+
+func (s *sheet) checkTrials() check {
+	var y tally
+	s.each(func(t rundir.Trial, _ *analysis.Trial) { y.see(t, t.Valid, strings.Join(t.Problems, "; ")) })
+	return y.check(s, "Trial valid", "every trial that counts")
+}
+
+func (s *sheet) checkProof() check {
+	var y tally
+	for _, f := range s.run.Faults {
+		t := rundir.Trial{Arm: f.Arm, Block: f.Block, Order: f.Order}
+		for _, o := range s.run.Trials {
+			if o.Order == f.Order && o.Arm == f.Arm && o.Block == f.Block {
+				t = o
+			}
+		}
+		why := f.Problem
+		if why == "" {
+			why = "no proof of effect"
+		}
+		y.see(t, f.Proven, fmt.Sprintf("fault %s: %s", f.Name, why))
+	}
+	c := y.check(s, "Fault took effect, with proof", "every fault of every trial")
+	if y.of > 0 {
+		c.found = fmt.Sprintf("%s of %s", count(uint64(y.ok)), plural(y.of, "fault", "faults"))
+	}
+	return c
+}
+
+func (s *sheet) checkEdges() check {
+	widest, n := time.Duration(0), 0
+	for _, f := range s.run.Faults {
+		for _, e := range []*record.Edge{f.Onset, f.Heal} {
+			if e != nil {
+				widest = max(widest, e.To-e.From)
+				n++
+			}
+		}
+	}
+	c := check{name: "Width of the faults’ edges", bound: "printed, not judged", state: printed, found: "no fault"}
+	if n > 0 {
+		c.found = duration(widest) + " at most"
+	}
+	return c
+}
+
+func duration(d time.Duration) string {
+	sc := scaleOf(analysis.Seconds, slo.Absolute, d.Seconds())
+	return join(sc.format(d.Seconds(), sc.decimals(d.Seconds())), sc.unit)
+}
+
+func (s *sheet) checkLag() check {
+	var lag record.Hist
+	s.each(func(_ rundir.Trial, a *analysis.Trial) {
+		if a != nil {
+			for _, b := range measured(a) {
+				lag.Merge(b.Lag)
+			}
+		}
+	})
+	c := check{name: "Send lag, p99.9 (sent − due)", bound: "printed, not judged", state: printed, found: "no data"}
+	if n := lag.Total(); n > 0 {
+		if d, ok := lag.Rank((n*999 + 999) / 1000); ok {
+			c.found = duration(d)
+		}
+	}
+	return c
+}
+
+func (s *sheet) checkExcused() check {
+	var n, bad uint64
+	s.each(func(_ rundir.Trial, a *analysis.Trial) {
+		if a != nil {
+			for _, b := range measured(a) {
+				n += b.Excused
+				bad += b.Due - b.Good
+			}
+		}
+	})
+	return check{
+		name:  "Bad requests that a punctual generator might have saved",
+		bound: "must not change the verdict", state: printed, found: count(n) + " of " + count(bad),
+	}
+}
+
+func (s *sheet) checkBlocks() check {
+	dropped := s.droppedBlocks()
+	n := len(s.countedBlocks())
+	c := check{
+		name: "Blocks that count", bound: fmt.Sprintf("%d asked for", s.run.Repeats),
+		found: count(uint64(n)),
+	}
+	if len(dropped) > 0 {
+		names := make([]string, len(dropped))
+		for i, b := range dropped {
+			names[i] = fmt.Sprint(b)
+		}
+		c.found += "; left out: " + list(names)
+		c.detail = []string{"left out: block " + list(names)}
+		c.state = mended
+	}
+	if n < s.run.Repeats {
+		c.state = broken
+		c.detail = append(c.detail, fmt.Sprintf("%s of %d asked for", plural(n, "block counts", "blocks count"), s.run.Repeats))
+	}
+	return c
+}
+
+func (s *sheet) trustTable() table {
+	t := table{
+		id: "t-trust", class: "tr", caption: "Checks on the measurement itself. They can make a run invalid; none can make it pass.",
+		head: []column{left("Check"), num("Found"), left("Bound"), left("State")},
+	}
+	for _, c := range s.checks {
+		r := row{cells: []cell{text(c.name), text(c.found), quiet(c.bound), c.cell()}}
+		if len(c.detail) > 0 {
+			r.note = strings.Join(c.detail[:min(len(c.detail), 6)], "; ")
+			if more := len(c.detail) - 6; more > 0 {
+				r.note += "; and " + count(uint64(more)) + " more"
+			}
+		}
+		t.rows = append(t.rows, r)
+	}
+	return t
+}
+
+func (c check) cell() cell {
+	switch c.state {
+	case holds:
+		return cell{verdict: rundir.Pass, word: "holds"}
+	case mended:
+		return cell{verdict: rundir.Inconclusive, word: "left out"}
+	case broken:
+		return cell{verdict: rundir.Invalid, word: "broken"}
+	case printed:
+		return quiet("for the reader")
+	}
+	return quiet("not known")
+}
+
+// trustLead answers the section's question.
+func (s *sheet) trustLead() string {
+	var bad, out []string
+	for _, c := range s.checks {
+		switch c.state {
+		case broken:
+			bad = append(bad, c.name)
+		case mended:
+			out = append(out, c.name)
+		}
+	}
+	switch {
+	case s.run.Verdict == rundir.Invalid:
+		return "No. " + upper(s.firstReason("a check is broken")) + "."
+	case s.run.Verdict == rundir.Errored || s.run.Verdict == rundir.Interrupted:
+		return "It is not complete: the run did not come to its end."
+	case len(bad) > 0:
+		return "Not all of it: see the broken checks below."
+	case len(out) > 0:
+		return "Yes. What broke a check was left out, with its whole block, and nothing was judged on it."
+	}
+	return "Yes. Every check holds in every trial."
+}

@@ -1,0 +1,13 @@
+// Package reports draws a run that is over: as a page of HTML, on the terminal,
+// as Markdown for a job's summary and as JUnit XML. It also shows a run while it
+// goes on, see [Live].
+//
+// Everything is drawn from a [tutti.Result] and from nothing else: no clock, no
+// disk, no network, so that the same result gives the same bytes. All formats are
+// written from one sheet of tables and one sentence, so that their numbers cannot
+// disagree. Names, errors and headers come from a target and are taken for hostile:
+// they stay text in every format.
+//
+// Drawing never judges. A figure that cannot be drawn is a visible note, and the
+// verdict stands.
+package reports

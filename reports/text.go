@@ -1,0 +1,315 @@
+package reports
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/clipperhouse/displaywidth"
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+
+	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/rundir"
+)
+
+// TextOptions say how wide a terminal is and what it can show.
+type TextOptions struct {
+	Width int    // columns; 0: 80
+	Color bool   // the caller honours NO_COLOR and what is no terminal
+	Path  string // of the HTML report, printed as the last line; "" prints none
+}
+
+// Text writes the verdict, the objectives and the arms for a terminal, at most Width columns wide.
+func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
+	s := newSheet(r)
+	t := &terminal{width: o.Width, color: o.Color}
+	if t.width == 0 {
+		t.width = 80
+	}
+	t.width = min(max(t.width, 60), 120)
+	t.headline(s)
+	for _, l := range wrap(flat(s.sentenceText()), t.width) {
+		t.line(l)
+	}
+	t.line("")
+	t.reasons(s)
+	if len(s.run.Objectives) > 0 {
+		if err := t.objectives(s); err != nil {
+			return fmt.Errorf("drawing the objectives' table: %w", err)
+		}
+	}
+	if err := t.arms(s); err != nil {
+		return fmt.Errorf("drawing the arms' table: %w", err)
+	}
+	t.foot(s, o.Path)
+	_, err := w.Write(t.b.Bytes())
+	return err
+}
+
+// A terminal collects lines. What it is given is text: it steers nothing.
+type terminal struct {
+	b     bytes.Buffer
+	width int
+	color bool
+}
+
+func (t *terminal) line(s string) {
+	t.b.WriteString(strings.TrimRightFunc(s, unicode.IsSpace))
+	t.b.WriteByte('\n')
+}
+
+// SGR codes: bold, dim, and the colours of verdicts.
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (t *terminal) paint(s, sgr string) string { return paint(s, sgr, t.color) }
+
+func paint(s, sgr string, color bool) string {
+	if !color || sgr == "" || s == "" {
+		return s
+	}
+	return "\x1b[" + sgr + "m" + s + "\x1b[0m"
+}
+
+func verdictColor(v rundir.Verdict) string {
+	switch v {
+	case rundir.Pass:
+		return green
+	case rundir.Fail, rundir.Errored:
+		return red
+	case rundir.Inconclusive:
+		return yellow
+	}
+	return bold
+}
+
+func (t *terminal) headline(s *sheet) {
+	v := s.run.Verdict
+	t.line(t.paint(verdictMark(v)+" "+strings.ToUpper(verdictWord(v)), bold+";"+verdictColor(v)) + "  " + t.paint(cut(flat(s.run.Name), t.width-20), bold))
+	t.line("")
+}
+
+// reasons lists what a run without a judgement stumbled over, beyond the one in the sentence.
+func (t *terminal) reasons(s *sheet) {
+	switch s.run.Verdict {
+	case rundir.Invalid, rundir.Errored, rundir.Interrupted:
+	default:
+		return
+	}
+	if len(s.run.Reasons) < 2 {
+		return // the sentence has it
+	}
+	const most = 5
+	for i, reason := range s.run.Reasons {
+		if i == most {
+			t.line(fmt.Sprintf(" … and %d more", len(s.run.Reasons)-most))
+			break
+		}
+		for k, l := range wrap(flat(reason), t.width-3) {
+			t.line([]string{" · ", "   "}[min(k, 1)] + l)
+		}
+	}
+	t.line("")
+}
+
+// objectives draws the table; an objective's note stands below its row.
+func (t *terminal) objectives(s *sheet) error {
+	rows := [][]string{{"VERDICT", "OBJECTIVE", "FOUND", "95 % INTERVAL"}}
+	for _, r := range s.objectives.rows {
+		c := r.cells
+		rows = append(rows, []string{flat(c[0].plain()), flat(c[1].text), flat(c[2].text), flat(c[3].text)})
+	}
+	room := t.width - 1 - 3*2
+	for _, i := range []int{0, 2, 3} {
+		room -= widest(rows, i)
+	}
+	for _, r := range rows {
+		r[1] = cut(r[1], max(room, 20))
+	}
+	lines, err := grid(rows, []tw.Align{tw.AlignLeft, tw.AlignLeft, tw.AlignRight, tw.AlignRight})
+	if err != nil {
+		return err
+	}
+	t.line(t.paint(lines[0], dim))
+	indent := strings.Repeat(" ", 3+widest(rows, 0))
+	for i, r := range s.objectives.rows {
+		mark := flat(r.cells[0].plain())
+		line := lines[i+1]
+		if at := strings.Index(line, mark); at >= 0 {
+			line = line[:at] + t.paint(mark, verdictColor(r.cells[0].verdict)) + line[at+len(mark):]
+		}
+		t.line(line)
+		for _, l := range wrap(flat(r.note), t.width-len(indent)) {
+			if l != "" {
+				t.line(indent + t.paint(l, dim))
+			}
+		}
+	}
+	t.line("")
+	return nil
+}
+
+// arms draws the overview, two arms beside each other.
+func (t *terminal) arms(s *sheet) error {
+	if len(s.overview.rows) == 0 {
+		return nil
+	}
+	for from := 0; from < len(s.arms); from += 2 {
+		to := min(from+2, len(s.arms))
+		head := []string{""}
+		align := []tw.Align{tw.AlignLeft}
+		for _, a := range s.arms[from:to] {
+			head = append(head, cut(strings.ToUpper(flat(a.Name)), 14), "")
+			align = append(align, tw.AlignRight, tw.AlignRight)
+		}
+		rows := [][]string{head}
+		for _, r := range s.overview.rows {
+			line := []string{cut(flat(r.cells[0].text), 28)}
+			for _, c := range r.cells[1+from : 1+to] {
+				line = append(line, flat(c.text), flat(c.iv))
+			}
+			rows = append(rows, line)
+		}
+		lines, err := grid(rows, align)
+		if err != nil {
+			return err
+		}
+		t.line(t.paint(lines[0], dim))
+		for _, l := range lines[1:] {
+			t.line(l)
+		}
+		t.line("")
+	}
+	return nil
+}
+
+func (t *terminal) foot(s *sheet, path string) {
+	exit := fmt.Sprintf("exit %d", s.run.ExitCode)
+	if path == "" {
+		t.line(strings.Repeat(" ", max(t.width-len(exit), 0)) + exit)
+		return
+	}
+	p := " " + flat(path)
+	if gap := t.width - display(p) - len(exit); gap > 0 {
+		t.line(p + strings.Repeat(" ", gap) + exit)
+		return
+	}
+	t.line(p) // a path that is cut is no path
+	t.line(strings.Repeat(" ", max(t.width-len(exit), 0)) + exit)
+}
+
+// grid sets rows into columns: no borders, two spaces apart, one line a row.
+func grid(rows [][]string, align []tw.Align) ([]string, error) {
+	var b bytes.Buffer
+	pad := tw.CellPadding{Global: tw.Padding{Left: " ", Right: " ", Overwrite: true}}
+	t := tablewriter.NewTable(
+		&b,
+		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+			Borders: tw.BorderNone,
+			Symbols: tw.NewSymbols(tw.StyleNone),
+			Settings: tw.Settings{
+				Separators: tw.SeparatorsNone, Lines: tw.LinesNone,
+			},
+		})),
+		tablewriter.WithConfig(tablewriter.Config{Row: tw.CellConfig{
+			Padding: pad, Formatting: tw.CellFormatting{AutoWrap: tw.WrapNone, AutoFormat: tw.Off},
+			Alignment: tw.CellAlignment{PerColumn: align},
+		}}),
+		tablewriter.WithEastAsian(tw.Off),
+		tablewriter.WithTrimSpace(tw.Off),
+	)
+	for _, r := range rows {
+		if err := t.Append(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.Render(); err != nil {
+		return nil, err
+	}
+	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+	if len(lines) != len(rows) {
+		return nil, fmt.Errorf("%d rows became %d lines", len(rows), len(lines))
+	}
+	return lines, nil
+}
+
+// flat makes one line of plain text: what would steer is shown, no-break spaces are spaces.
+func flat(s string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(visible(s), nb, " ")), " ")
+}
+
+// display is a text's width in columns, ambiguous characters one wide.
+func display(s string) int { return displaywidth.Options{}.String(s) }
+
+func widest(rows [][]string, column int) int {
+	w := 0
+	for _, r := range rows {
+		w = max(w, display(r[column]))
+	}
+	return w
+}
+
+// cut shortens a text to so many columns.
+func cut(s string, width int) string {
+	if display(s) <= width {
+		return s
+	}
+	rs := []rune(s)
+	for len(rs) > 0 && display(string(rs)) > width-1 {
+		rs = rs[:len(rs)-1]
+	}
+	return strings.TrimRight(string(rs), " ") + "…"
+}
+
+// wrap breaks a text at spaces, never within a number and its unit.
+func wrap(s string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range words(s) {
+		switch {
+		case line == "":
+			line = word
+		case display(line)+1+display(word) <= width:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+		for display(line) > width {
+			head := []rune(line)
+			n := len(head)
+			for display(string(head[:n])) > width {
+				n--
+			}
+			lines = append(lines, string(head[:n]))
+			line = string(head[n:])
+		}
+	}
+	return append(lines, line)
+}
+
+// words splits at spaces, but keeps units with their numbers and ends of intervals together.
+func words(s string) []string {
+	var out []string
+	for _, f := range strings.Fields(s) {
+		n := len(out)
+		glue := n > 0 && (slices.Contains([]string{"%", "s", "ms", "µs", "/s", "points"}, strings.TrimRight(f, ".,;):")) ||
+			strings.HasSuffix(out[n-1], "×") || strings.HasSuffix(out[n-1], "≥") || strings.HasSuffix(out[n-1], "≤"))
+		if glue {
+			out[n-1] += " " + f
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
+}

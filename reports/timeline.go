@@ -1,0 +1,1000 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+// fewTrials is the number below which trials are drawn one by one instead of as a band.
+const fewTrials = 8
+
+// maxPoints bounds the points of a line; longer runs show the worst of several seconds.
+const maxPoints = 450
+
+// A timeline is what figure 1 shows: all arms on one axis of time.
+type timeline struct {
+	length float64 // s of measured load
+	step   int     // seconds a point stands for
+	lines  []timelineArm
+	lanes  []timelineLane
+	more   int // lanes left out
+	faults []timelineFault
+	marks  []timelineMark
+	block  int     // whose nodes, faults and events are shown
+	slo    float64 // share, 0: no objective
+	loose  bool    // drawn from trials that do not count
+}
+
+type timelineArm struct {
+	arm            *arm
+	n              int
+	avail          []analysis.BandPoint
+	p50, p99       []analysis.BandPoint
+	trials, trial9 [][]analysis.BandPoint // availability and p99 one by one, where trials are few
+}
+
+type timelineLane struct {
+	arm *arm
+	analysis.Lane
+}
+
+type timelineFault struct {
+	name, what string
+	from, to   float64
+	open       bool // never undone
+}
+
+type timelineMark struct {
+	arm  *arm
+	at   float64
+	text string
+}
+
+// shown are an arm's trials that count, or all it has where none does.
+func (s *sheet) shown(a *arm) (trials []*analysis.Trial, loose bool) {
+	var all []*analysis.Trial
+	s.each(func(t rundir.Trial, of *analysis.Trial) {
+		if of == nil || t.Arm != a.Name || of.Rec.For <= 0 || len(of.Rec.Bins) == 0 {
+			return
+		}
+		all = append(all, of)
+		if t.Counted {
+			trials = append(trials, of)
+		}
+	})
+	if len(trials) == 0 {
+		return all, len(all) > 0
+	}
+	return trials, false
+}
+
+func (s *sheet) makeTimeline() *timeline {
+	t := &timeline{}
+	for _, a := range s.arms {
+		trials, loose := s.shown(a)
+		if len(trials) == 0 {
+			continue
+		}
+		t.loose = t.loose || loose
+		for _, of := range trials {
+			t.length = max(t.length, of.Rec.For.Seconds())
+		}
+		t.lines = append(t.lines, lineOf(a, trials))
+	}
+	if len(t.lines) == 0 {
+		return nil
+	}
+	t.step = max(1, int(math.Ceil(t.length/maxPoints)))
+	for i := range t.lines {
+		t.lines[i].thin(t.step)
+	}
+	s.onePicture(t)
+	for _, o := range s.run.Objectives {
+		lhs, _, _ := strings.Cut(squeeze(o.Text), ">")
+		if o.Form == slo.Absolute && o.Limit != nil && strings.HasSuffix(lhs, ".availability") {
+			t.slo = max(t.slo, *o.Limit)
+		}
+	}
+	return t
+}
+
+func availability(s analysis.Second) analysis.Value { return s.Availability() }
+func p50(s analysis.Second) analysis.Value          { return s.P50 }
+func p99(s analysis.Second) analysis.Value          { return s.P99 }
+
+func lineOf(a *arm, trials []*analysis.Trial) timelineArm {
+	l := timelineArm{
+		arm: a, n: len(trials), avail: analysis.Band(trials, availability),
+		p50: analysis.Band(trials, p50), p99: analysis.Band(trials, p99),
+	}
+	if len(trials) > 1 && len(trials) < fewTrials {
+		for _, of := range trials {
+			one := []*analysis.Trial{of}
+			l.trials = append(l.trials, analysis.Band(one, availability))
+			l.trial9 = append(l.trial9, analysis.Band(one, p99))
+		}
+	}
+	return l
+}
+
+// thin reduces a line to the worst of every few seconds: an outage stays as deep as it was.
+func (l *timelineArm) thin(step int) {
+	l.avail, l.p50, l.p99 = thin(l.avail, step, false), thin(l.p50, step, true), thin(l.p99, step, true)
+	for i := range l.trials {
+		l.trials[i], l.trial9[i] = thin(l.trials[i], step, false), thin(l.trial9[i], step, true)
+	}
+}
+
+func thin(ps []analysis.BandPoint, step int, highest bool) []analysis.BandPoint {
+	if step <= 1 {
+		return ps
+	}
+	var out []analysis.BandPoint
+	for i := 0; i < len(ps); i += step {
+		w := ps[i]
+		for _, p := range ps[i+1 : min(i+step, len(ps))] {
+			w.N = max(w.N, p.N)
+			w.Mid, w.Low, w.High = worse(w.Mid, p.Mid, highest), worse(w.Low, p.Low, highest), worse(w.High, p.High, highest)
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+func worse(a, b analysis.Value, highest bool) analysis.Value {
+	switch {
+	case a.State == analysis.Never || b.State != analysis.OK && b.State != analysis.Never:
+		return a
+	case b.State == analysis.Never || a.State != analysis.OK:
+		return b
+	case (b.V > a.V) == highest:
+		return b
+	}
+	return a
+}
+
+// maxLanes bounds the lanes of nodes.
+const maxLanes = 16
+
+// onePicture takes nodes, faults and events from one block: they are moments, not averages.
+func (s *sheet) onePicture(t *timeline) {
+	pick := func(counted bool) int {
+		for i, r := range s.run.Trials {
+			if i < len(s.result.Trials) && s.result.Trials[i] != nil && s.result.Trials[i].Rec != nil && (r.Counted || !counted) {
+				return r.Block
+			}
+		}
+		return 0
+	}
+	if t.block = pick(true); t.block == 0 {
+		t.block = pick(false)
+	}
+	for _, a := range s.arms {
+		s.each(func(r rundir.Trial, of *analysis.Trial) {
+			if of == nil || r.Block != t.block || r.Arm != a.Name {
+				return
+			}
+			for _, l := range of.Lanes() {
+				if len(t.lanes) >= maxLanes {
+					t.more++
+					continue
+				}
+				t.lanes = append(t.lanes, timelineLane{a, l})
+			}
+			if a == s.subject || len(t.faults) == 0 {
+				t.faults = faultsOf(of)
+			}
+			t.marks = append(t.marks, marksOf(a, of, len(s.faults) > 1)...)
+		})
+	}
+}
+
+func faultsOf(of *analysis.Trial) []timelineFault {
+	var out []timelineFault
+	for _, f := range of.Rec.Faults {
+		if f.Onset == nil {
+			continue
+		}
+		l := timelineFault{name: f.Name, from: f.Onset.To.Seconds(), to: of.Rec.For.Seconds(), open: true}
+		width := f.Onset.To - f.Onset.From
+		l.what = fmt.Sprintf("%s %s: onset %.2f"+nb+"s", f.Verb, strings.Join(f.Nodes, ", "), l.from)
+		if f.Heal != nil {
+			l.to, l.open = min(f.Heal.To.Seconds(), l.to), false
+			width = max(width, f.Heal.To-f.Heal.From)
+			l.what += fmt.Sprintf(", undone %.2f"+nb+"s", f.Heal.To.Seconds())
+		} else {
+			l.what += ", not undone"
+		}
+		if width > 0 {
+			l.what += " (±" + nb + duration(width/2) + ")"
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func marksOf(a *arm, of *analysis.Trial, name bool) []timelineMark {
+	onset := make(map[string]time.Duration)
+	for _, f := range of.Rec.Faults {
+		if f.Onset != nil {
+			onset[f.Name] = f.Onset.To
+		}
+	}
+	var out []timelineMark
+	for _, m := range of.Milestones() {
+		if m.Kind == "onset" || m.Kind == "healed" {
+			continue
+		}
+		after := m.At - onset[m.Fault]
+		text := a.Name + ": " + m.Kind
+		if name {
+			text += " (" + m.Fault + ")"
+		}
+		if after <= 20*time.Millisecond {
+			text += " at once"
+		} else {
+			text += " +" + nb + duration(after)
+		}
+		out = append(out, timelineMark{a, m.At.Seconds(), text})
+	}
+	return out
+}
+
+// A frame1 is where the parts of figure 1 stand in one of its two drawings.
+type frame1 struct {
+	w, x0, x1 float64
+	latency   float64 // height of the latency panel without the row of "never"
+	avail     float64
+	narrow    bool
+	id        string
+	class     string
+}
+
+var frames1 = []frame1{
+	{w: 1040, x0: 64, x1: 900, latency: 216, avail: 98, id: "f1w", class: "wid"},
+	{w: 360, x0: 46, x1: 348, latency: 186, avail: 86, id: "f1n", class: "nar", narrow: true},
+}
+
+// timelineHTML is figure 1 with its table.
+func (s *sheet) timelineHTML() string {
+	var t *timeline
+	body := figure(func() string {
+		if t = s.makeTimeline(); t == nil {
+			return ""
+		}
+		var b strings.Builder
+		for _, f := range frames1 {
+			b.WriteString(t.draw(f))
+		}
+		return b.String()
+	})
+	if body == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString(`<figure id="f1"><figcaption><span class="fn">Figure 1</span>`)
+	if t != nil {
+		b.WriteString("<strong>" + esc(t.finding()) + `</strong><span class="what">` + esc(t.what()) + "</span>")
+	}
+	b.WriteString("</figcaption>" + body + "\n")
+	if t != nil {
+		b.WriteString(figure(func() string { return details("Table behind figure 1", tableHTML(t.table())) }))
+	}
+	b.WriteString("</figure>\n")
+	return b.String()
+}
+
+// finding says the figure in a sentence, from its own numbers.
+func (t *timeline) finding() string {
+	var parts []string
+	for _, l := range t.lines {
+		low, bad := 2.0, 0
+		for _, p := range l.avail {
+			if p.Mid.State == analysis.OK {
+				low = min(low, p.Mid.V)
+				if p.Mid.V < 0.99 {
+					bad += t.step
+				}
+			}
+		}
+		switch {
+		case low > 1:
+			continue
+		case bad == 0:
+			parts = append(parts, fmt.Sprintf("%s answered at least %s in every second", l.arm.Name, percent(low)))
+		default:
+			parts = append(parts, fmt.Sprintf("%s fell to %s, and stayed below 99"+nb+"%% for %s", l.arm.Name, percent(low), plural(bad, "s", "s")))
+		}
+	}
+	return upper(strings.Join(parts, "; ")) + "."
+}
+
+func percent(share float64) string {
+	sc := scale{times: 100, ratio: true}
+	t := sc.format(share, sc.decimals(share))
+	if strings.Contains(t, ".") {
+		t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
+	}
+	return t + nb + "%"
+}
+
+func (t *timeline) what() string {
+	n := 0
+	for _, l := range t.lines {
+		n = max(n, l.n)
+	}
+	var b strings.Builder
+	if len(t.faults) > 0 {
+		b.WriteString("Fault in force between the dashed lines. ")
+	}
+	b.WriteString("Where a percentile is “never”, so many requests failed that it has no value: the bar in the top row stands instead of a line. ")
+	switch {
+	case n == 1:
+		b.WriteString("One trial of each arm.")
+	case n < fewTrials:
+		fmt.Fprintf(&b, "Heavy lines are medians of %d trials, thin ones the trials.", n)
+	default:
+		fmt.Fprintf(&b, "Lines are medians of %d trials, the shade holds the middle 80"+nb+"%%.", n)
+	}
+	if t.step > 1 {
+		fmt.Fprintf(&b, " Each point is the worst of %d"+nb+"s.", t.step)
+	}
+	if t.loose {
+		b.WriteString(" Drawn from trials that do not count.")
+	}
+	return b.String()
+}
+
+// alt says the figure in numbers to who cannot see it.
+func (t *timeline) alt() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Timeline over %s. %s", seconds(t.length), t.finding())
+	for _, f := range t.faults {
+		b.WriteString(" " + f.name + ", " + f.what + ".")
+	}
+	for _, m := range t.marks {
+		b.WriteString(" " + m.text + ".")
+	}
+	return b.String()
+}
+
+// draw is one drawing of the figure.
+func (t *timeline) draw(f frame1) string {
+	lanes, marks := 0.0, t.layMarks(f)
+	for i := range t.lanes {
+		lanes += 21
+		if i > 0 && t.lanes[i].arm != t.lanes[i-1].arm {
+			lanes += 6
+		}
+	}
+	y := 26.0
+	latency := [2]float64{y, y + 40 + f.latency}
+	avail := [2]float64{latency[1] + 38, latency[1] + 38 + f.avail}
+	nodes := [2]float64{avail[1] + 52, avail[1] + 52 + lanes}
+	if len(t.lanes) == 0 {
+		nodes = [2]float64{avail[1] + 10, avail[1] + 10}
+	}
+	rows := 0
+	for _, m := range marks {
+		rows = max(rows, m.row+1)
+	}
+	faults := [2]float64{nodes[1] + 12, nodes[1] + 12 + 24*float64(len(t.faults)) + 19*float64(rows) + 12}
+	if f.narrow {
+		faults[1] += 18 * float64(len(t.faults))
+	}
+	if len(t.faults)+rows == 0 {
+		faults = [2]float64{nodes[1] + 6, nodes[1] + 6}
+	}
+	c := newCanvas(f.w, faults[1]+38)
+	x := func(sec float64) float64 { return f.x0 + (f.x1-f.x0)*sec/t.length }
+	t.drawBands(c, x, latency, [2]float64{avail[0], avail[1]}, nodes, faults)
+	t.drawLatency(c, f, latency)
+	t.drawAvailability(c, f, avail)
+	t.drawLanes(c, f, x, nodes)
+	t.drawFaults(c, f, x, faults[0], marks)
+	t.drawAxis(c, f, x, faults[1])
+	return c.svg(f.class, f.id, "Timeline", t.alt())
+}
+
+// drawBands shades the faults in every panel; the band stops between panels so that headings stay clean.
+func (t *timeline) drawBands(c *canvas, x func(float64) float64, panels ...[2]float64) {
+	back := 0.0
+	for _, m := range t.marks {
+		if strings.Contains(m.text, "recovered") {
+			back = max(back, m.at)
+		}
+	}
+	for _, p := range panels {
+		for i, f := range t.faults {
+			c.rect("band", x(f.from), p[0], x(f.to)-x(f.from), p[1]-p[0])
+			if i == len(t.faults)-1 && back > f.to {
+				c.rect("band2", x(f.to), p[0], x(back)-x(f.to), p[1]-p[0])
+			}
+		}
+		if p[1] <= p[0] {
+			continue
+		}
+		for _, f := range t.faults {
+			c.line("edge", x(f.from), p[0], x(f.from), p[1])
+			if !f.open {
+				c.line("edge", x(f.to), p[0], x(f.to), p[1])
+			}
+		}
+	}
+}
+
+// latencyRange is the axis of times: whole 1-2-5 steps around all that is drawn.
+func (t *timeline) latencyRange() (lo, hi float64) {
+	lo, hi = math.Inf(1), 0
+	see := func(v analysis.Value) {
+		if v.State == analysis.OK && v.V > 0 && !math.IsInf(v.V, 0) {
+			lo, hi = min(lo, v.V), max(hi, v.V)
+		}
+	}
+	for _, l := range t.lines {
+		for _, p := range l.p50 {
+			see(p.Mid)
+		}
+		for _, p := range l.p99 {
+			see(p.Mid)
+			if l.n >= fewTrials {
+				see(p.High)
+			}
+		}
+		for _, ps := range l.trial9 {
+			for _, p := range ps {
+				see(p.Mid)
+			}
+		}
+	}
+	if hi == 0 {
+		return 1e-3, 1
+	}
+	return step125(lo, false), step125(max(hi, lo*1.2), true)
+}
+
+// step125 is the next 1-2-5 step below or above.
+func step125(v float64, up bool) float64 {
+	e := math.Pow(10, math.Floor(math.Log10(v)))
+	steps := []float64{1, 2, 5, 10}
+	if !up {
+		slices.Reverse(steps)
+	}
+	for _, m := range steps {
+		if s := m * e; up && s >= v*1.0001 || !up && s <= v*0.9999 {
+			return s
+		}
+	}
+	if up {
+		return 20 * e
+	}
+	return e / 2
+}
+
+func (t *timeline) drawLatency(c *canvas, f frame1, at [2]float64) {
+	head := "Latency"
+	c.text("hd", f.headX(), 16, start, head)
+	if !f.narrow {
+		c.text("hm", f.headX()+textWidth("hd", head)+9, 16, start, "p99 heavy, p50 light, over all requests of each second, log scale")
+	}
+	p := plot.New()
+	p.Y.Scale = plot.LogScale{}
+	p.X.Min, p.X.Max = 0, t.length
+	p.Y.Min, p.Y.Max = t.latencyRange()
+	q := c.panel(f.x0, at[0]+40, f.x1, at[1], p)
+	for _, k := range timeTicks(p.Y.Min, p.Y.Max) {
+		if k.Label != "" {
+			c.line("grid", f.x0, q.py(k.Value), f.x1, q.py(k.Value))
+			c.text("tk", f.x0-8, q.py(k.Value)+4, end, k.Label)
+		}
+	}
+	c.text("tk", f.x0-8, at[0]+25, end, "never")
+	var labels []lineLabel
+	for i := len(t.lines) - 1; i >= 0; i-- {
+		l := t.lines[i]
+		for _, ps := range l.trial9 {
+			q.curve("ln thin "+stroke(l.arm), ps, t.step)
+		}
+		if l.n >= fewTrials {
+			q.ribbon("r"+strconv.Itoa(l.arm.Look), l.p99, t.step)
+		}
+		q.curve("ln p99 "+stroke(l.arm), l.p99, t.step)
+		q.curve("ln p50 "+stroke(l.arm), l.p50, t.step)
+		y := at[0] + 6 + min(float64(i)*11, 28)
+		t.drawNever(c, q, l, y)
+		for _, k := range []struct {
+			name string
+			ps   []analysis.BandPoint
+		}{{" p99", l.p99}, {" p50", l.p50}} {
+			if v, ok := lastOK(k.ps); ok {
+				labels = append(labels, lineLabel{l.arm, l.arm.Name + k.name, q.py(v)})
+			}
+		}
+	}
+	if !f.narrow {
+		lineLabels(c, f.x1+9, labels, at[0]+20, at[1])
+	} else {
+		for i, l := range t.lines {
+			c.mark(l.arm.Look, f.x0+30+float64(i%3)*105, 11)
+			c.text("lb"+strconv.Itoa(l.arm.Look), f.x0+38+float64(i%3)*105, 15.5, start, cut(visible(l.arm.Name), 12))
+		}
+	}
+}
+
+func (f frame1) headX() float64 {
+	if f.narrow {
+		return 0
+	}
+	return f.x0
+}
+
+// drawNever sets bars into the row above all times, where failures leave a percentile no value.
+func (t *timeline) drawNever(c *canvas, q *panel, l timelineArm, y float64) {
+	secs := func(ps []analysis.BandPoint) (n int, last float64) {
+		for _, p := range ps {
+			if p.Mid.State == analysis.Never {
+				n += t.step
+				last = p.Start.Seconds() + float64(t.step)
+			}
+		}
+		return n, min(last, t.length)
+	}
+	bars := func(ps []analysis.BandPoint, h float64) {
+		for i := 0; i < len(ps); i++ {
+			if ps[i].Mid.State != analysis.Never {
+				continue
+			}
+			k := i
+			for k+1 < len(ps) && ps[k+1].Mid.State == analysis.Never {
+				k++
+			}
+			from, to := ps[i].Start.Seconds(), min(ps[k].Start.Seconds()+float64(t.step), t.length)
+			c.rect("f"+strconv.Itoa(l.arm.Look), q.px(from), y-h/2, q.px(to)-q.px(from), h)
+			i = k
+		}
+	}
+	n99, last := secs(l.p99)
+	n50, _ := secs(l.p50)
+	if n99 == 0 {
+		return
+	}
+	bars(l.p99, 3.2)
+	bars(l.p50, 5.4)
+	what := fmt.Sprintf("%s: p99 for %d"+nb+"s", l.arm.Name, n99)
+	if n50 > 0 {
+		what = fmt.Sprintf("%s: p99 for %d"+nb+"s, p50 for %d"+nb+"s", l.arm.Name, n99, n50)
+	}
+	class, right := "lb"+strconv.Itoa(l.arm.Look), float64(q.c.Max.X)
+	if x := q.px(last) + 8; x+textWidth(class, what) <= right+100 {
+		c.text(class, x, y+4.5, start, what)
+		return
+	}
+	first := t.length
+	for _, p := range l.p99 {
+		if p.Mid.State == analysis.Never {
+			first = min(first, p.Start.Seconds())
+		}
+	}
+	if x := q.px(first) - 8; x-textWidth(class, what) > 0 {
+		c.text(class, x, y+4.5, end, what)
+	}
+}
+
+func stroke(a *arm) string { return "s" + strconv.Itoa(a.Look) }
+
+// curve draws a line through the middles of the seconds, with a gap wherever one has no value.
+func (p *panel) curve(class string, ps []analysis.BandPoint, step int) {
+	var run plotter.XYs
+	flush := func() {
+		if len(run) == 1 { // one point alone is a short dash
+			run = plotter.XYs{{X: run[0].X - 0.4*float64(step), Y: run[0].Y}, {X: run[0].X + 0.4*float64(step), Y: run[0].Y}}
+		}
+		p.polyline(class, run)
+		run = nil
+	}
+	for _, b := range ps {
+		if b.Mid.State != analysis.OK || b.Mid.V <= 0 {
+			flush()
+			continue
+		}
+		run = append(run, plotter.XY{X: min(b.Start.Seconds()+float64(step)/2, p.X.Max), Y: min(max(b.Mid.V, p.Y.Min), p.Y.Max)})
+	}
+	flush()
+}
+
+func (p *panel) polyline(class string, xys plotter.XYs) {
+	if len(xys) < 2 {
+		return
+	}
+	l, err := plotter.NewLine(xys)
+	if err != nil {
+		panic(err)
+	}
+	l.Color, l.Width = ink(class), vg.Points(1)
+	l.Plot(p.c, p.Plot)
+}
+
+// ribbon shades between the trials' 10 % and 90 %.
+func (p *panel) ribbon(class string, ps []analysis.BandPoint, step int) {
+	var lo, hi plotter.XYs
+	flush := func() {
+		if len(lo) > 1 {
+			p.fill(class, lo, hi)
+		}
+		lo, hi = nil, nil
+	}
+	for _, b := range ps {
+		if b.Low.State != analysis.OK || b.High.State != analysis.OK || b.Low.V <= 0 {
+			flush()
+			continue
+		}
+		x := min(b.Start.Seconds()+float64(step)/2, p.X.Max)
+		lo = append(lo, plotter.XY{X: x, Y: min(max(b.Low.V, p.Y.Min), p.Y.Max)})
+		hi = append(hi, plotter.XY{X: x, Y: min(max(b.High.V, p.Y.Min), p.Y.Max)})
+	}
+	flush()
+}
+
+func (p *panel) fill(class string, lo, hi plotter.XYs) {
+	all := slices.Clone(hi)
+	for i := len(lo) - 1; i >= 0; i-- {
+		all = append(all, lo[i])
+	}
+	g, err := plotter.NewPolygon(all)
+	if err != nil {
+		panic(err)
+	}
+	g.Color, g.LineStyle.Width = ink(class), 0
+	g.Plot(p.c, p.Plot)
+}
+
+func lastOK(ps []analysis.BandPoint) (float64, bool) {
+	for i := len(ps) - 1; i >= 0; i-- {
+		if ps[i].Mid.State == analysis.OK && ps[i].Mid.V > 0 {
+			return ps[i].Mid.V, true
+		}
+	}
+	return 0, false
+}
+
+type lineLabel struct {
+	arm  *arm
+	text string
+	y    float64
+}
+
+// lineLabels stand at the ends of lines, moved apart.
+func lineLabels(c *canvas, x float64, ls []lineLabel, lo, hi float64) {
+	ys := make([]float64, len(ls))
+	for i, l := range ls {
+		ys[i] = l.y
+	}
+	for i, y := range apart(ys, 15.5, lo, hi) {
+		c.mark(ls[i].arm.Look, x, y)
+		c.text("lb"+strconv.Itoa(ls[i].arm.Look), x+9, y+4.5, start, cut(visible(ls[i].text), 18))
+	}
+}
+
+func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
+	head := "Availability"
+	c.text("hd", f.headX(), at[0]-11, start, head)
+	if !f.narrow {
+		c.text("hm", f.headX()+textWidth("hd", head)+9, at[0]-11, start, "answered OK in each second, %; ticks below: seconds with a bad request")
+	}
+	p := plot.New()
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, t.length, 0, 1
+	q := c.panel(f.x0, at[0]+6, f.x1, at[1], p)
+	for _, v := range []float64{0, 0.5, 1} {
+		c.line("grid", f.x0, q.py(v), f.x1, q.py(v))
+		c.text("tk", f.x0-8, q.py(v)+4, end, strconv.Itoa(int(v*100))+nb+"%")
+	}
+	if t.slo > 0 && t.slo < 1 {
+		c.line("slo", f.x0, q.py(t.slo), f.x1, q.py(t.slo))
+	}
+	var labels []lineLabel
+	for i := len(t.lines) - 1; i >= 0; i-- {
+		l := t.lines[i]
+		for _, ps := range l.trials {
+			q.steps("ln thin "+stroke(l.arm), ps, t.step)
+		}
+		if l.n >= fewTrials {
+			q.ribbonSteps("r"+strconv.Itoa(l.arm.Look), l.avail, t.step)
+		}
+		q.steps("ln p99 "+stroke(l.arm), l.avail, t.step)
+		t.drawRug(c, q, l, at[1]+3+float64(i)*5)
+		low, ok := lowest(l.avail)
+		if v, last := lastOK(l.avail); ok && last {
+			labels = append(labels, lineLabel{l.arm, "lowest " + percent(low), q.py(min(v, low+(v-low)/2))})
+		}
+	}
+	if !f.narrow {
+		lineLabels(c, f.x1+9, labels, at[0], at[1])
+	} else if len(labels) > 0 {
+		var parts []string
+		for _, l := range t.lines {
+			if low, ok := lowest(l.avail); ok {
+				parts = append(parts, l.arm.Name+" "+percent(low))
+			}
+		}
+		c.text("mu", textWidth("hd", head)+9, at[0]-11, start, cut(visible("lowest: "+strings.Join(parts, ", ")), 40))
+	}
+}
+
+func lowest(ps []analysis.BandPoint) (low float64, ok bool) {
+	low = 1
+	for _, p := range ps {
+		if p.Mid.State == analysis.OK {
+			low, ok = min(low, p.Mid.V), true
+		}
+	}
+	return low, ok
+}
+
+// drawRug marks every second in which some trial had a bad request: rare ones stay visible.
+func (t *timeline) drawRug(c *canvas, q *panel, l timelineArm, y float64) {
+	lines := l.trials
+	if lines == nil {
+		lines = [][]analysis.BandPoint{l.avail}
+	}
+	for i := range l.avail {
+		bad := false
+		for _, ps := range lines {
+			if i < len(ps) && ps[i].Low.State == analysis.OK && ps[i].Low.V < 1 {
+				bad = true
+			}
+		}
+		if bad {
+			from := l.avail[i].Start.Seconds()
+			to := min(from+float64(t.step), t.length)
+			c.rect("f"+strconv.Itoa(l.arm.Look), q.px(from), y, max(q.px(to)-q.px(from)-0.6, 0.8), 3.4)
+		}
+	}
+}
+
+// stepRun turns seconds into a staircase, in stretches without a gap.
+func stepRun(ps []analysis.BandPoint, step int, end float64, of func(analysis.BandPoint) analysis.Value) []plotter.XYs {
+	var out []plotter.XYs
+	var run plotter.XYs
+	for i, b := range ps {
+		v := of(b)
+		if v.State != analysis.OK {
+			if run != nil {
+				out, run = append(out, run), nil
+			}
+			continue
+		}
+		y := min(max(v.V, 0), 1)
+		from, to := b.Start.Seconds(), min(b.Start.Seconds()+float64(step), end)
+		if n := len(run); n > 0 && run[n-1].Y == y && i > 0 {
+			run[n-1].X = to // a level stretch needs two points only
+			continue
+		}
+		run = append(run, plotter.XY{X: from, Y: y}, plotter.XY{X: to, Y: y})
+	}
+	if run != nil {
+		out = append(out, run)
+	}
+	return out
+}
+
+func (p *panel) steps(class string, ps []analysis.BandPoint, step int) {
+	for _, run := range stepRun(ps, step, p.X.Max, func(b analysis.BandPoint) analysis.Value { return b.Mid }) {
+		p.polyline(class, run)
+	}
+}
+
+func (p *panel) ribbonSteps(class string, ps []analysis.BandPoint, step int) {
+	lo := stepRun(ps, step, p.X.Max, func(b analysis.BandPoint) analysis.Value { return b.Low })
+	hi := stepRun(ps, step, p.X.Max, func(b analysis.BandPoint) analysis.Value { return b.High })
+	for i := range min(len(lo), len(hi)) {
+		p.fill(class, lo[i], hi[i])
+	}
+}
+
+// laneClasses are the looks of a node's states.
+var laneClasses = map[analysis.LaneState]string{
+	analysis.InRotation: "in", analysis.Failing: "failing", analysis.Ejected: "out", analysis.Down: "down",
+}
+
+func (t *timeline) drawLanes(c *canvas, f frame1, x func(float64) float64, at [2]float64) {
+	if len(t.lanes) == 0 {
+		return
+	}
+	head := "Nodes"
+	c.text("hd", f.headX(), at[0]-12, start, head)
+	what := fmt.Sprintf("block %d", t.block)
+	if t.more > 0 {
+		what += fmt.Sprintf(", %d more not drawn", t.more)
+	}
+	c.text("hm", f.headX()+textWidth("hd", head)+9, at[0]-12, start, what)
+	lx := f.x1
+	for _, k := range []struct {
+		state analysis.LaneState
+		name  string
+	}{{analysis.Down, "down"}, {analysis.Ejected, "ejected"}, {analysis.Failing, "failing"}, {analysis.InRotation, "in rotation"}} {
+		name := k.name
+		if f.narrow && k.state == analysis.InRotation {
+			name = "in"
+		}
+		lx -= textWidth("leg", name)
+		c.text("leg", lx, at[0]-12, start, name)
+		lx -= 19
+		c.rect(laneClasses[k.state], lx, at[0]-21, 14, 9)
+		lx -= 14
+	}
+	y := at[0]
+	for i, l := range t.lanes {
+		if i > 0 && t.lanes[i-1].arm != l.arm {
+			y += 6
+		}
+		c.text("tx", f.x0-8, y+11.5, end, cut(visible(l.Node), int((f.x0-4)/7.5)))
+		if !f.narrow {
+			c.mark(l.arm.Look, f.x1+9, y+7)
+			c.text("lb"+strconv.Itoa(l.arm.Look), f.x1+18, y+11.5, start, cut(visible(l.arm.Name), 18))
+		} else {
+			c.mark(l.arm.Look, f.x1+7, y+7)
+		}
+		for _, s := range l.Spans {
+			from, to := x(max(s.From.Seconds(), 0)), x(min(s.To.Seconds(), t.length))
+			inset := 0.0
+			if s.State == analysis.Ejected || s.State == analysis.Down {
+				inset = 0.5
+			}
+			c.rect(laneClasses[s.State], from, y+inset, max(to-from, 0.7), 14-2*inset)
+			if name := string(s.State); s.State != analysis.InRotation && s.State != analysis.Failing && to-from > textWidth("tiny", name)+12 {
+				c.text("tiny", (from+to)/2, y+11, middle, name)
+			}
+		}
+		y += 21
+	}
+}
+
+// A laidMark is a milestone with its place.
+type laidMark struct {
+	timelineMark
+	row   int
+	left  bool // the label stands on the left
+	label string
+}
+
+// layMarks puts each milestone's label into the first row where it has room.
+func (t *timeline) layMarks(f frame1) []laidMark {
+	const maxRows = 10
+	x := func(sec float64) float64 { return f.x0 + (f.x1-f.x0)*sec/t.length }
+	marks := slices.Clone(t.marks)
+	slices.SortStableFunc(marks, func(a, b timelineMark) int {
+		switch {
+		case a.at < b.at:
+			return -1
+		case a.at > b.at:
+			return 1
+		}
+		return 0
+	})
+	type span struct{ from, to float64 }
+	var rows [][]span
+	var out []laidMark
+	for _, m := range marks {
+		l := laidMark{timelineMark: m, label: cut(visible(m.text), 48)}
+		w := textWidth("lb0", l.label) + 18
+		s := span{x(m.at) - 6, x(m.at) + w}
+		if s.to > f.w {
+			s, l.left = span{x(m.at) - w, x(m.at) + 6}, true
+		}
+		for l.row = 0; l.row < len(rows); l.row++ {
+			free := true
+			for _, o := range rows[l.row] {
+				free = free && (s.from > o.to || s.to < o.from)
+			}
+			if free {
+				break
+			}
+		}
+		if l.row >= maxRows {
+			continue
+		}
+		if l.row == len(rows) {
+			rows = append(rows, nil)
+		}
+		rows[l.row] = append(rows[l.row], s)
+		out = append(out, l)
+	}
+	return out
+}
+
+func (t *timeline) drawFaults(c *canvas, f frame1, x func(float64) float64, y float64, marks []laidMark) {
+	for _, k := range t.faults {
+		c.text("tx", f.x0-8, y+12, end, cut(visible(k.name), int((f.x0-4)/7.5)))
+		c.rect("fault", x(k.from), y, max(x(k.to)-x(k.from), 1), 15)
+		what := cut(visible(k.what), 84)
+		w := textWidth("fl", what)
+		switch {
+		case f.narrow:
+			y += 18
+			c.text("fl", min(x(k.from), max(f.w-w, 0)), y+11, start, what)
+		case x(k.to)+7+w <= f.w:
+			c.text("fl", x(k.to)+7, y+12, start, what)
+		default:
+			c.text("fl", x(k.from)-7, y+12, end, what)
+		}
+		y += 24
+	}
+	if len(marks) > 0 && len(t.faults) > 0 {
+		c.text("tx", f.x0-8, y+13, end, "events")
+	}
+	for _, m := range marks {
+		my := y + 9 + 19*float64(m.row)
+		class := strconv.Itoa(m.arm.Look)
+		c.diamond("f"+class, x(m.at), my)
+		if m.left {
+			c.text("lb"+class, x(m.at)-9, my+4.5, end, m.label)
+		} else {
+			c.text("lb"+class, x(m.at)+9, my+4.5, start, m.label)
+		}
+	}
+}
+
+func (t *timeline) drawAxis(c *canvas, f frame1, x func(float64) float64, y float64) {
+	n := 12
+	if f.narrow {
+		n = 6
+	}
+	step := niceStep(t.length, n)
+	for v := 0.0; v <= t.length*1.0001; v += step {
+		c.line("ax", x(v), y, x(v), y+5)
+		c.text("tk", x(v), y+18, middle, scale{times: 1}.short(round9(v)))
+	}
+	c.line("ax", f.x0, y, f.x1, y)
+	c.text("tk", (f.x0+f.x1)/2, y+34, middle, "seconds since load start")
+}
+
+func round9(v float64) float64 { return math.Round(v*1e9) / 1e9 }
+
+// table is the figure in numbers.
+func (t *timeline) table() table {
+	out := table{
+		id: "t-f1", class: "sm tl", caption: "Medians over the trials. Latency in ms, over all requests due in the second.",
+		head: []column{left("s")},
+	}
+	if t.step > 1 {
+		out.caption += fmt.Sprintf(" Each row is the worst of %d"+nb+"s.", t.step)
+	}
+	rows := 0
+	for _, l := range t.lines {
+		out.head = append(out.head, num(l.arm.Name+", %"), num("p50, ms"), num("p99, ms"))
+		rows = max(rows, len(l.avail))
+	}
+	ms := scale{times: 1e3}
+	value := func(ps []analysis.BandPoint, i int, sc scale) cell {
+		if i >= len(ps) {
+			return cell{}
+		}
+		switch v := ps[i].Mid; v.State {
+		case analysis.OK:
+			return text(sc.format(v.V, sc.decimals(v.V)))
+		case analysis.Never:
+			return quiet("never")
+		}
+		return quiet("no data")
+	}
+	for i := range rows {
+		cells := []cell{text(strconv.Itoa(i * t.step))}
+		for _, l := range t.lines {
+			cells = append(cells, value(l.avail, i, scale{times: 100, ratio: true}), value(l.p50, i, ms), value(l.p99, i, ms))
+		}
+		out.add(cells...)
+	}
+	return out
+}
