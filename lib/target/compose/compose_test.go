@@ -131,3 +131,173 @@ func TestLoad(t *testing.T) {
 		}
 	}
 }
+
+func TestRefusals(t *testing.T) {
+	outside := write(t, map[string]string{"x": ""})
+	for _, c := range []struct {
+		name, service string // the service's fields besides its image
+		allow         string // with it the service is taken; "" if nothing allows it
+		want          []string
+	}{
+		{"privileged", "privileged: true", "privileged", []string{"compose.yaml:4:5", "service app: privileged"}},
+		{"socket", "volumes: [/var/run/docker.sock:/s:ro]", "docker-socket", []string{"service app: volumes.0", "socket"}},
+		{"folder of the socket", "volumes: [/var/run:/s:ro]", "docker-socket", []string{"socket"}},
+		{"API socket", "use_api_socket: true", "", []string{"service app: use_api_socket"}},
+		{"pid", "pid: host", "host-namespaces", []string{"service app: pid"}},
+		{"ipc", "ipc: host", "host-namespaces", []string{"service app: ipc"}},
+		{"userns", "userns_mode: host", "host-namespaces", []string{"service app: userns_mode"}},
+		{"network", "network_mode: host", "", []string{"service app: network_mode", "use networks"}},
+		{"unconfined", "security_opt: [seccomp=unconfined]", "unconfined", []string{"service app: security_opt"}},
+		{"capability", "cap_add: [CAP_SYS_ADMIN]", "cap-add:sys_admin", []string{"service app: cap_add", "SYS_ADMIN"}},
+		{"all capabilities", "cap_add: [all]", "cap-add:ALL", []string{"service app: cap_add"}},
+		{"bind outside", "volumes: ['" + outside + ":/o']", "writable-bind:" + outside, []string{"service app: volumes.0", outside, "read-only"}},
+		{"bind through a link", "volumes: [./link:/o]", "writable-bind:" + outside, []string{"service app: volumes.0", outside}},
+		{"bind of nothing", "volumes: [./nothing:/o:ro]", "", []string{"service app: volumes.0", "nothing"}},
+		{"go without folder", "image: go://./nothing", "", []string{"service app: image", "nothing"}},
+		{"bad image", "image: '///'", "", []string{"service app: image"}},
+		{"unknown field", "teleport: true", "", []string{"teleport"}},
+		{"sysctls", "sysctls: {net.core.somaxconn: 1}", "", []string{"compose.yaml:4:5", "service app: sysctls"}},
+		{"global", "deploy: {mode: global}", "", []string{"service app: deploy.mode"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			image := "image: tutti"
+			if strings.HasPrefix(c.service, "image:") {
+				image = "labels: {a: b}"
+			}
+			dir := write(t, map[string]string{"compose.yaml": "services:\n  app:\n    " + image + "\n    " + c.service + "\n"})
+			if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
+				t.Fatal(err)
+			}
+			o := compose.Options{Dir: dir, Files: []string{"compose.yaml"}}
+			_, err := compose.Load(t.Context(), o)
+			if err == nil {
+				t.Fatal("it is taken")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say %q: %v", want, err)
+				}
+			}
+			if c.allow == "" {
+				return
+			}
+			o.Allow = []string{c.allow}
+			if _, err := compose.Load(t.Context(), o); err != nil {
+				t.Errorf("with --allow %s: %v", c.allow, err)
+			}
+		})
+	}
+}
+
+// A volume of the local driver with a device is a bind mount in disguise.
+func TestVolumeOfAFolderIsABind(t *testing.T) {
+	outside := write(t, map[string]string{"x": ""})
+	files := map[string]string{"compose.yaml": `
+services: {app: {image: tutti, volumes: ["v:/v"]}}
+volumes: {v: {driver: local, driver_opts: {type: none, o: bind, device: ` + outside + `}}}
+`}
+	if _, err := load(t, files, compose.Options{}); err == nil || !strings.Contains(err.Error(), "volume v: driver_opts") {
+		t.Errorf("a writable folder outside the target's: %v", err)
+	}
+	mustLoad(t, files, compose.Options{Allow: []string{"writable-bind:" + outside}})
+}
+
+func TestAllowed(t *testing.T) {
+	tg := mustLoad(t, map[string]string{"compose.yaml": `
+services: {app: {image: tutti, privileged: true, pid: host, security_opt: ["apparmor=unconfined"]}}
+`}, compose.Options{Allow: []string{"privileged", "host-namespaces", "unconfined"}})
+	a := tg.Services["app"]
+	if !a.Privileged || len(a.HostNamespaces) != 1 || a.HostNamespaces[0] != "pid" || len(a.SecurityOpt) != 1 {
+		t.Errorf("what is allowed does not arrive: %+v", a)
+	}
+	if _, err := load(t, map[string]string{"compose.yaml": "services: {app: {image: tutti}}"}, compose.Options{Allow: []string{"everything"}}); err == nil {
+		t.Error("a danger that nobody knows can be allowed")
+	}
+}
+
+func TestAllErrorsAtOnce(t *testing.T) {
+	_, err := load(t, map[string]string{"compose.yaml": `
+services:
+  a: {image: tutti, network_mode: host}
+  b: {image: tutti, privileged: true}
+networks: {n: {external: true}}
+`}, compose.Options{})
+	for _, want := range []string{"service a: network_mode", "service b: privileged", "network n: external"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+}
+
+func TestMergeIncludeExtends(t *testing.T) {
+	files := map[string]string{
+		"compose.yaml": `
+include: [sub/more.yaml]
+services:
+  app: {extends: {file: base.yaml, service: web}, environment: {MODE: first}}
+`,
+		"base.yaml":     "services: {web: {image: tutti, command: [serve], environment: {FROM: base}}}",
+		"over.yaml":     "services: {app: {environment: {MODE: second}, scale: 2}}",
+		"sub/more.yaml": "services: {more: {image: tutti, volumes: ['./data:/d:ro']}}",
+		"sub/data/x":    "",
+	}
+	tg := mustLoad(t, files, compose.Options{Files: []string{"compose.yaml", "over.yaml"}})
+	a := tg.Services["app"]
+	if a.Command[0] != "serve" || a.Environment["FROM"] != "base" || a.Environment["MODE"] != "second" || a.Scale != 2 {
+		t.Errorf("extends or merging went wrong: %+v", a)
+	}
+	if m := tg.Services["more"].Mounts; len(m) != 1 || m[0].Source != filepath.Join(tg.Dir, "sub", "data") {
+		t.Errorf("the included file's path is %+v", m)
+	}
+}
+
+func TestInterpolation(t *testing.T) {
+	t.Setenv("FROM_PROCESS", "process")
+	files := map[string]string{
+		".env": "FROM_FILE=file\nBOTH=file\nFROM_PROCESS=file\n",
+		"compose.yaml": `
+services:
+  app:
+    image: tutti
+    environment: {A: "$FROM_PROCESS", B: "${FROM_FILE}", C: "${BOTH}", D: "${NOT_SET_ANYWHERE}", E: "${ALSO_NOT:-d}", F: $$x, G: }
+`,
+	}
+	tg := mustLoad(t, files, compose.Options{Env: map[string]string{"BOTH": "option"}})
+	env := tg.Services["app"].Environment
+	for k, want := range map[string]string{"A": "process", "B": "file", "C": "option", "D": "", "E": "d", "F": "$x"} {
+		if env[k] != want {
+			t.Errorf("%s is %q, want %q", k, env[k], want)
+		}
+	}
+	if _, ok := env["G"]; ok {
+		t.Error("a name without a value is in the environment")
+	}
+	notes := strings.Join(tg.Notes, "\n")
+	if !strings.Contains(notes, "NOT_SET_ANYWHERE") || strings.Contains(notes, "ALSO_NOT") {
+		t.Errorf("the notes on blank variables: %s", notes)
+	}
+}
+
+func TestSecretsStayOutOfErrors(t *testing.T) {
+	const secret = "hunter2"
+	for name, files := range map[string]map[string]string{
+		".env":     {".env": "PASS WORD=" + secret + "\n", "compose.yaml": "services: {app: {image: tutti}}"},
+		"env_file": {"a.env": "PASS WORD=" + secret + "\n", "compose.yaml": "services: {app: {image: tutti, env_file: a.env}}"},
+		"quote":    {".env": `P="` + secret + "\n", "compose.yaml": "services: {app: {image: tutti}}"},
+		"cast":     {".env": "P=" + secret + "\n", "compose.yaml": "services: {app: {image: tutti, read_only: '$P'}}"},
+		"number":   {".env": "P=" + secret + "\n", "compose.yaml": "services: {app: {image: tutti, pids_limit: '$P'}}"},
+		"size":     {".env": "P=" + secret + "\n", "compose.yaml": "services: {app: {image: tutti, mem_limit: '$P'}}"},
+		"duration": {".env": "P=" + secret + "\n", "compose.yaml": "services: {app: {image: tutti, stop_grace_period: '$P'}}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, files, compose.Options{})
+			if err == nil {
+				t.Fatal("it is taken")
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("the error shows the value: %v", err)
+			}
+			t.Log(err)
+		})
+	}
+}

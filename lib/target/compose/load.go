@@ -56,9 +56,10 @@ func Load(ctx context.Context, o Options) (*target.Target, error) {
 			files[i] = filepath.Join(dir, f)
 		}
 	}
-	project, unset, err := read(ctx, files, o)
+	v := variables{unset: make(map[string]bool), used: make(map[string]bool)}
+	project, err := read(ctx, files, o, v)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %s", strings.Join(files, ", "), mask(err.Error()))
+		return nil, fmt.Errorf("read %s: %s", strings.Join(files, ", "), v.mask(err.Error()))
 	}
 	c := &converter{
 		finder: newFinder(files),
@@ -66,7 +67,7 @@ func Load(ctx context.Context, o Options) (*target.Target, error) {
 		dir:    filepath.Dir(files[0]),
 		home:   realPath(filepath.Dir(files[0])),
 	}
-	for _, name := range unset {
+	for _, name := range slices.Sorted(maps.Keys(v.unset)) {
 		c.notes = append(c.notes, fmt.Sprintf("the variable %s is not set; it is blank, as in Docker Compose", name))
 	}
 	t := c.target(project)
@@ -76,10 +77,14 @@ func Load(ctx context.Context, o Options) (*target.Target, error) {
 	return t, nil
 }
 
-// read runs compose-go. It also returns the names of variables that were used
-// but not set, because the library would only print them.
-func read(ctx context.Context, files []string, o Options) (*types.Project, []string, error) {
-	unset := make(map[string]bool)
+// variables is what is learnt of variables while files are read.
+type variables struct {
+	unset map[string]bool // names that were used without a value; the library would only print them
+	used  map[string]bool // values that were put into the files
+}
+
+// read runs compose-go.
+func read(ctx context.Context, files []string, o Options, v variables) (*types.Project, error) {
 	var env []string
 	for _, k := range slices.Sorted(maps.Keys(o.Env)) {
 		env = append(env, k+"="+o.Env[k])
@@ -95,43 +100,55 @@ func read(ctx context.Context, files []string, o Options) (*types.Project, []str
 			if lo.Interpolate == nil {
 				return // the call that only finds the files
 			}
-			lo.Interpolate.Substitute = func(s string, m template.Mapping) (string, error) {
-				return substitute(s, m, unset)
-			}
+			lo.Interpolate.Substitute = v.substitute
 		}),
 	)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	project, err := options.LoadProject(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return project, slices.Sorted(maps.Keys(unset)), nil
+	return options.LoadProject(ctx)
 }
 
-// substitute interpolates one string and adds the variables that were blank for
-// want of a value to unset.
-func substitute(s string, m template.Mapping, unset map[string]bool) (string, error) {
+// substitute interpolates one string as the library does.
+func (v variables) substitute(s string, m template.Mapping) (string, error) {
 	replace := func(part string, m template.Mapping, cfg *template.Config) (string, error) {
 		var missing string
 		value, applied, err := template.DefaultReplacementAppliedFunc(part, func(name string) (string, bool) {
-			v, ok := m(name)
-			if !ok {
+			found, ok := m(name)
+			if ok {
+				v.used[found] = true
+			} else {
 				missing = name
 			}
-			return v, ok
+			return found, ok
 		}, cfg)
 		if err == nil && !applied && missing != "" {
-			unset[missing] = true
+			v.unset[missing] = true
 		}
 		return value, err
 	}
 	return template.SubstituteWithOptions(s, m, template.WithoutLogging, template.WithReplacementFunction(replace))
 }
 
-// Texts of a .env file's parser, and of casts, quote what they could not
-// read, and that may be a password.
-var quoted = regexp.MustCompile(`(?s)(near|parsing|value|line|name|template:) +("(?:[^"\\]|\\.)*"|` + "`[^`]*`)")
+// Parsers quote what they could not read, and that may be a password.
+var (
+	envFileLine = regexp.MustCompile(`(?s)(failed to read .*?: line \d+:).*`)
+	quoted      = regexp.MustCompile(`(?s)(near|parsing|value|name|duration|boolean:|size:) +("(?:[^"\\]|\\.)*"|` + "`[^`]*`" + `|'[^']*')`)
+)
 
-func mask(s string) string { return quoted.ReplaceAllString(s, "$1 (not shown)") }
+const hidden = "(a value that is not shown)"
+
+// mask hides what may be secret in an error of the library.
+func (v variables) mask(s string) string {
+	s = envFileLine.ReplaceAllString(s, "$1 it cannot be parsed")
+	s = quoted.ReplaceAllString(s, "$1 "+hidden)
+	// The longest first: one value may be part of another. Very short ones hide nothing
+	// and would tear words apart.
+	values := slices.SortedFunc(maps.Keys(v.used), func(a, b string) int { return len(b) - len(a) })
+	for _, value := range values {
+		if len(value) > 3 {
+			s = strings.ReplaceAll(s, value, hidden)
+		}
+	}
+	return s
+}
