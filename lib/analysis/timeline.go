@@ -68,7 +68,7 @@ func (t *Trial) Lanes() []Lane {
 			}
 			lane.add(t.span(r), state)
 		}
-		for _, d := range t.downs(n.Name, "") {
+		for _, d := range t.downs(n.Name) {
 			lane.cover(Span{max(d.From, 0), min(d.To, t.Rec.For)}, Down)
 		}
 		lanes = append(lanes, lane)

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,6 +92,18 @@ func Of(r *record.Recording) *Trial {
 	return t
 }
 
+// Lag is how late the generator sent the requests of measured load: sent − due. It is
+// empty if none was sent.
+func (t *Trial) Lag() *record.Hist {
+	h := new(record.Hist)
+	for _, b := range t.bins {
+		if b != nil {
+			h.Merge(b.Lag)
+		}
+	}
+	return h
+}
+
 // Problems lists every reason why the trial cannot be trusted; a trial without
 // one is valid. Bad answers are no reason: they are what is measured.
 func (t *Trial) Problems() []string {
@@ -175,39 +188,48 @@ func (t *Trial) faultProblem(f *record.Fault) string {
 	return fmt.Sprintf("fault %q has no proof of effect", f.Name)
 }
 
+// clockTolerance is how far the engine's clock and ours may differ.
+const clockTolerance = time.Second
+
 // replicaProblems names the nodes that did not run just before the first onset,
 // or at the start of load where there is no fault.
 func (t *Trial) replicaProblems() []string {
-	at, when, own := time.Duration(0), "at the start of load", ""
+	at, when := time.Duration(0), "at the start of load"
 	for i, f := range t.begun() {
 		if i == 0 || f.Onset.From < at {
-			at, when, own = f.Onset.From, "at the first onset", f.Name
+			at, when = f.Onset.From, "at the first onset"
+		}
+	}
+	// The engine may date what a fault did to its own nodes a little before the fault.
+	hit := make(map[string]bool)
+	for _, f := range t.begun() {
+		for _, n := range f.Nodes {
+			hit[n] = hit[n] || f.Onset.From <= at+clockTolerance
 		}
 	}
 	var problems []string
 	for _, n := range t.Rec.Nodes {
-		down := t.downs(n.Name, own)
-		for _, s := range down {
-			// An event at the very instant of the onset is the fault's, not the target's.
-			if s.From < at && at <= s.To {
-				problems = append(problems, fmt.Sprintf("replica %s was not running %s", n.Name, when))
-				break
-			}
+		moment := at
+		if hit[n.Name] {
+			moment -= clockTolerance
+		}
+		if slices.ContainsFunc(t.downs(n.Name), func(s Span) bool { return s.From < moment && moment <= s.To }) {
+			problems = append(problems, fmt.Sprintf("replica %s was not running %s", n.Name, when))
 		}
 	}
 	return problems
 }
 
 // downs returns when a node did not run or was frozen, by the engine's events,
-// from the beginning of time to its end, without the events of the fault skip. A node
-// whose first event is its start did not run before.
-func (t *Trial) downs(node, skip string) []Span {
+// from the beginning of time to its end. A node whose first event is its start did not run
+// before.
+func (t *Trial) downs(node string) []Span {
 	const beginning, never = time.Duration(-1 << 62), time.Duration(1 << 62)
 	dead, frozen, first := false, false, true
 	var from time.Duration
 	var spans []Span
 	for _, e := range t.Rec.Events {
-		if e.Node != node || (skip != "" && e.Fault == skip) {
+		if e.Node != node {
 			continue
 		}
 		was := dead || frozen

@@ -118,7 +118,8 @@ func TestKill(t *testing.T) {
 }
 
 func TestTimesOfAFault(t *testing.T) {
-	quiet := kill(18*sec, 10*sec)
+	quiet, silent := kill(18*sec, 10*sec), kill(18*sec, 12*sec)
+	silent.Attempts = false
 	for _, c := range []struct {
 		name  string
 		trial analysistest.Trial
@@ -134,8 +135,7 @@ func TestTimesOfAFault(t *testing.T) {
 			"recovery": num(0), "failover": num(0), "first_error": never, "detection": num(0), "lost_requests": num(0),
 		}},
 		{"no fault", analysistest.Trial{}, map[string]analysis.Value{"recovery": none, "first_error": none}},
-		{"no attempts header", func() analysistest.Trial { k := kill(18*sec, 12*sec); k.Attempts = false; return k }(),
-			map[string]analysis.Value{"detection": none, "recovery": num(2)}},
+		{"no attempts header", silent, map[string]analysis.Value{"detection": none, "recovery": num(2)}},
 		{"one replica", analysistest.Trial{
 			Replicas: 1, Attempts: true, Faults: []record.Fault{analysistest.Fault("crash", "kill", "app-1", 10*sec, 12*sec)},
 		}, map[string]analysis.Value{"detection": none, "recovery": num(0)}},
@@ -228,18 +228,36 @@ func TestPhases(t *testing.T) {
 		want   spans
 	}{
 		{"none", nil, spans{analysis.Before: {{From: 0, To: 20 * sec}}}},
-		{"overlapping", []record.Fault{fault("a", "kill", "app-1", 5*sec, 9*sec), fault("b", "kill", "app-2", 7*sec, 11*sec)},
-			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 11 * sec}}, analysis.After: {{From: 11 * sec, To: 20 * sec}}}},
-		{"apart", []record.Fault{fault("a", "kill", "app-1", 5*sec, 6*sec), fault("b", "kill", "app-2", 7*sec, 8*sec)},
-			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 6 * sec}, {From: 7 * sec, To: 8 * sec}}, analysis.After: {{From: 8 * sec, To: 20 * sec}}}},
-		{"to the end", []record.Fault{fault("a", "kill", "app-1", 5*sec, record.None)},
-			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 20 * sec}}}},
-		{"undone after load", []record.Fault{fault("a", "kill", "app-1", 5*sec, 21*sec)},
-			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 20 * sec}}}},
-		{"from the start", []record.Fault{fault("a", "kill", "app-1", 0, sec)},
-			spans{analysis.During: {{From: 0, To: sec}}, analysis.After: {{From: sec, To: 20 * sec}}}},
-		{"an instant", []record.Fault{fault("a", "restart", "app-1", 5*sec, 5*sec)},
-			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 5100 * time.Millisecond}}, analysis.After: {{From: 5100 * time.Millisecond, To: 20 * sec}}}},
+		{
+			"overlapping",
+			[]record.Fault{fault("a", "kill", "app-1", 5*sec, 9*sec), fault("b", "kill", "app-2", 7*sec, 11*sec)},
+			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 11 * sec}}, analysis.After: {{From: 11 * sec, To: 20 * sec}}},
+		},
+		{
+			"apart",
+			[]record.Fault{fault("a", "kill", "app-1", 5*sec, 6*sec), fault("b", "kill", "app-2", 7*sec, 8*sec)},
+			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 6 * sec}, {From: 7 * sec, To: 8 * sec}}, analysis.After: {{From: 8 * sec, To: 20 * sec}}},
+		},
+		{
+			"to the end",
+			[]record.Fault{fault("a", "kill", "app-1", 5*sec, record.None)},
+			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 20 * sec}}},
+		},
+		{
+			"undone after load",
+			[]record.Fault{fault("a", "kill", "app-1", 5*sec, 21*sec)},
+			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 20 * sec}}},
+		},
+		{
+			"from the start",
+			[]record.Fault{fault("a", "kill", "app-1", 0, sec)},
+			spans{analysis.During: {{From: 0, To: sec}}, analysis.After: {{From: sec, To: 20 * sec}}},
+		},
+		{
+			"an instant",
+			[]record.Fault{fault("a", "restart", "app-1", 5*sec, 5*sec)},
+			spans{analysis.Before: {{From: 0, To: 4 * sec}}, analysis.During: {{From: 5 * sec, To: 5100 * time.Millisecond}}, analysis.After: {{From: 5100 * time.Millisecond, To: 20 * sec}}},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := analysis.Of(analysistest.Trial{Faults: c.faults}.Recording()).Phases()
@@ -377,6 +395,8 @@ func TestProblems(t *testing.T) {
 		{"replica dead", func(r *record.Recording) {
 			r.Events = append(analysistest.Down("app-3", "", 5*sec, record.None), r.Events...)
 		}, "app-3 was not running at the first onset"},
+		{"engine's clock behind ours", func(r *record.Recording) { r.Events[0].At -= 300 * time.Millisecond }, ""},
+		{"victim dead long before", func(r *record.Recording) { r.Events[0].At -= 2 * sec }, "app-1 was not running"},
 		{"replica back in time", func(r *record.Recording) {
 			r.Events = append(analysistest.Down("app-3", "", 5*sec, 9*sec), r.Events...)
 		}, ""},
@@ -433,6 +453,9 @@ func TestUnlagged(t *testing.T) {
 	tr := analysis.Of(late.Recording())
 	check(t, tr, of("availability"), num(0.995))
 	check(t, tr, of("ok_max"), num(0.405))
+	if l := tr.Lag(); l.Total() != 2000 || l.Max() != 400*time.Millisecond {
+		t.Errorf("lag of %d requests, at most %v", l.Total(), l.Max())
+	}
 	punctual := tr.Unlagged()
 	check(t, punctual, of("availability"), num(1))
 	check(t, punctual, of("max"), num(0.6)) // given up 600 ms after it would have been sent
@@ -451,31 +474,38 @@ func TestNumbersAreFinite(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for i := range 30 {
 		tr := analysis.Of(anyTrial(r, int64(i)).Recording())
-		for _, s := range analysis.Specs() {
-			for _, p := range append(analysis.Phases(), analysis.Whole) {
-				for _, trial := range []*analysis.Trial{tr, tr.Unlagged()} {
-					v := trial.Metric(analysis.Ref{Metric: s.Name, Phase: p, Args: argsOf(s), Fault: map[bool]string{true: "f0"}[s.OfFault]})
-					if v.State == "" || math.IsNaN(v.V) || math.IsInf(v.V, 0) || v.V < 0 {
-						t.Fatalf("trial %d: %s %s is %v %q", i, p, s.Name, v.V, v.State)
-					}
-					if s.Unit == analysis.Ratio && v.V > 1 {
-						t.Fatalf("trial %d: %s is %v", i, s.Name, v.V)
-					}
-				}
-			}
-		}
+		checkNumbers(t, tr)
+		checkNumbers(t, tr.Unlagged())
 		for _, l := range tr.Lanes() {
-			at := time.Duration(0)
-			for _, s := range l.Spans {
-				if s.From != at || s.To <= s.From {
-					t.Fatalf("trial %d: lane %s has a hole or an overlap at %v: %v", i, l.Node, at, l.Spans)
-				}
-				at = s.To
-			}
-			if at != tr.Rec.For {
-				t.Fatalf("trial %d: lane %s ends at %v", i, l.Node, at)
+			checkLane(t, l, tr.Rec.For)
+		}
+	}
+}
+
+func checkNumbers(t *testing.T, tr *analysis.Trial) {
+	t.Helper()
+	for _, s := range analysis.Specs() {
+		for _, p := range append(analysis.Phases(), analysis.Whole) {
+			v := tr.Metric(analysis.Ref{Metric: s.Name, Phase: p, Args: argsOf(s), Fault: map[bool]string{true: "f0"}[s.OfFault]})
+			if v.State == "" || math.IsNaN(v.V) || math.IsInf(v.V, 0) || v.V < 0 || s.Unit == analysis.Ratio && v.V > 1 {
+				t.Fatalf("trial %d: %s %s is %v %q", tr.Rec.Seed, p, s.Name, v.V, v.State)
 			}
 		}
+	}
+}
+
+// checkLane holds that a lane covers load without holes or overlaps.
+func checkLane(t *testing.T, l analysis.Lane, end time.Duration) {
+	t.Helper()
+	at := time.Duration(0)
+	for _, s := range l.Spans {
+		if s.From != at || s.To <= s.From {
+			t.Fatalf("lane %s has a hole or an overlap at %v: %v", l.Node, at, l.Spans)
+		}
+		at = s.To
+	}
+	if at != end {
+		t.Fatalf("lane %s ends at %v, load at %v", l.Node, at, end)
 	}
 }
 

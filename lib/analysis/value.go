@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
@@ -181,9 +182,26 @@ func (s *sum) add(b *record.Bin, request int) {
 	}
 }
 
-// quantiles are the percentiles in parts of ten thousand; max is all of them.
-var quantiles = map[string]uint64{
-	"p50": 5000, "p90": 9000, "p95": 9500, "p99": 9900, "p999": 9990, "p9999": 9999, "max": 10000,
+// tenThousandths returns a percentile in parts of ten thousand, 0 for what is none;
+// max is all of them.
+func tenThousandths(name string) uint64 {
+	switch name {
+	case "p50":
+		return 5000
+	case "p90":
+		return 9000
+	case "p95":
+		return 9500
+	case "p99":
+		return 9900
+	case "p999":
+		return 9990
+	case "p9999":
+		return 9999
+	case "max":
+		return 10000
+	}
+	return 0
 }
 
 // percentile answers for a percentile over all requests, or (ok_) over good ones.
@@ -191,12 +209,12 @@ var quantiles = map[string]uint64{
 // above all times, so that a percentile above the availability is "never".
 func (s sum) percentile(metric string) (Value, bool) {
 	n := s.due
-	name := metric
-	if len(metric) > 3 && metric[:3] == "ok_" {
-		name, n = metric[3:], s.good
+	name, alone := strings.CutPrefix(metric, "ok_")
+	if alone {
+		n = s.good
 	}
-	q, ok := quantiles[name]
-	if !ok {
+	q := tenThousandths(name)
+	if q == 0 {
 		return Value{}, false
 	}
 	return rank(s.ok, n, s.good, q), true

@@ -148,7 +148,7 @@ func (t *Trial) balance(rs []run) Value {
 	}
 	downs := make([][]Span, len(nodes))
 	for i, n := range nodes {
-		downs[i] = t.downs(n, "")
+		downs[i] = t.downs(n)
 	}
 	weighted, weight := 0.0, 0.0
 	for _, r := range rs {

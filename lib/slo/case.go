@@ -149,9 +149,9 @@ func (c *judgedCase) mirror(l Expr) {
 	c.est = estimate(c.xs)
 	if m, plain := l.(Metric); plain && !c.comparison {
 		spec, _ := analysis.SpecOf(m.Ref.Metric)
-		lo, hi := domain(spec)
+		lo, hi := 0.0, most(spec)
 		if c.lower {
-			lo, hi = -hi, -lo
+			lo, hi = -hi, 0
 		}
 		c.est = c.est.within(lo, hi)
 	}

@@ -89,12 +89,12 @@ func (e estimated) within(lo, hi float64) estimated {
 	return e
 }
 
-// domain is the range of a metric's values.
-func domain(s analysis.Spec) (lo, hi float64) {
+// most is the largest value that a metric can have; the smallest is 0 for all of them.
+func most(s analysis.Spec) float64 {
 	if s.Unit == analysis.Ratio || s.Name == "balance" {
-		return 0, 1
+		return 1
 	}
-	return 0, math.Inf(1)
+	return math.Inf(1)
 }
 
 // report makes the printed form, each number put through scale.
@@ -142,7 +142,7 @@ func EstimateOf(values []analysis.Value, spec analysis.Spec) Estimate {
 		out.Note = fmt.Sprintf("no data in %d of %d trials: %s", missing, len(values), why)
 		return out
 	}
-	e := estimate(xs).within(domain(spec))
+	e := estimate(xs).within(0, most(spec))
 	out = e.report(spec.Unit, len(xs), func(v float64) float64 { return v })
 	switch {
 	case e.normal:

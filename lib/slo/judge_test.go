@@ -76,10 +76,10 @@ func times(n int, trials ...*analysis.Trial) (all []*analysis.Trial) {
 	return all
 }
 
-// around are n trials 2 ms apart around mid.
-func around(mid time.Duration, n int) (all []*analysis.Trial) {
+// around are n trials 2 ms apart around 100 ms.
+func around(n int) (all []*analysis.Trial) {
 	for i := range n {
-		all = append(all, took(mid+time.Duration(i-n/2)*2*ms))
+		all = append(all, took(100*ms+time.Duration(i-n/2)*2*ms))
 	}
 	return all
 }
@@ -113,15 +113,15 @@ func decisions() []decision {
 	dead := took(5 * ms)
 	dead.Rec.Bins = nil
 	return []decision{
-		{"under the limit", "a.max <= 200ms", 0, each(around(100*ms, 6)...)},
-		{"over the limit", "a.max <= 50ms", 0, each(around(100*ms, 6)...)},
-		{"limit inside the interval", "a.max <= 102ms", 0, each(around(100*ms, 6)...)},
-		{"limit on the left", "200ms >= a.max", 0, each(around(100*ms, 6)...)},
+		{"under the limit", "a.max <= 200ms", 0, each(around(6)...)},
+		{"over the limit", "a.max <= 50ms", 0, each(around(6)...)},
+		{"limit inside the interval", "a.max <= 102ms", 0, each(around(6)...)},
+		{"limit on the left", "200ms >= a.max", 0, each(around(6)...)},
 		{"lower limit met", "a.availability >= 98%", 0, each(lost(9), lost(10), lost(11), lost(10), lost(9), lost(12))},
 		{"lower limit missed", "a.availability >= 99.9%", 0, each(lost(9), lost(10), lost(11), lost(10), lost(9), lost(12))},
 		{"lower limit open", "a.availability >= 99%", 0, each(lost(9), lost(10), lost(11), lost(10), lost(9), lost(12))},
-		{"four trials by t", "a.max <= 200ms", 0, each(around(100*ms, 4)...)},
-		{"four trials by t, beyond", "a.max <= 50ms", 0, each(around(100*ms, 4)...)},
+		{"four trials by t", "a.max <= 200ms", 0, each(around(4)...)},
+		{"four trials by t, beyond", "a.max <= 50ms", 0, each(around(4)...)},
 		{"two trials, worst good", "a.max <= 200ms", 0, each(took(100*ms), took(150*ms))},
 		{"two trials, worst bad", "a.max <= 120ms", 0, each(took(100*ms), took(150*ms))},
 		{"one trial", "a.max <= 120ms", 0, each(took(100 * ms))},
@@ -129,8 +129,8 @@ func decisions() []decision {
 		{"equal trials at a strict limit", "a.max < 100ms", 0, each(times(6, took(100*ms))...)},
 
 		{"never violates an upper limit", "a.p99 <= 1s", 0, each(times(6, lost(100))...)},
-		{"never in one of six", "a.p99 <= 1s", 0, each(append(around(100*ms, 5), lost(100))...)},
-		{"never in one of four: worst trial", "a.p99 <= 1s", 0, each(append(around(100*ms, 3), lost(100))...)},
+		{"never in one of six", "a.p99 <= 1s", 0, each(append(around(5), lost(100))...)},
+		{"never in one of four: worst trial", "a.p99 <= 1s", 0, each(append(around(3), lost(100))...)},
 		{"never meets a lower limit", "a.first_error >= 1s", 0, each(times(6, down(0))...)},
 		{"recovered in time", "a.recovery <= 5s", 0, each(times(6, down(2*time.Second))...)},
 		{"censored above the limit", "a.recovery <= 5s", 0, each(times(6, down(14*time.Second))...)},

@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 		}
 		return os
 	}
-	six := each(around(100*ms, 6)...)
+	six := each(around(6)...)
 	for _, c := range []struct {
 		name       string
 		objectives []slo.Objective
@@ -58,7 +58,7 @@ func TestBlocks(t *testing.T) {
 		tr.Rec.Faults[0].Proof = nil
 		return tr
 	}
-	full := func() blocks { return pairs(around(100*ms, 14)...) }
+	full := func() blocks { return pairs(around(14)...) }
 
 	v := slo.Judge(slo.Input{Objectives: o, Blocks: full(), Repeats: 7})
 	checkRun(t, v, slo.Pass, "")
@@ -113,7 +113,7 @@ func TestLag(t *testing.T) {
 	v = slo.Judge(slo.Input{Objectives: []slo.Objective{decided, objective(t, "a.p50 <= 100ms", 0)}, Blocks: six, Repeats: 6})
 	checkRun(t, v, slo.Pass, "")
 	// Slowness of the target is no lag.
-	v = slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, "a.max <= 1ms", 0)}, Blocks: each(around(100*ms, 6)...), Repeats: 6})
+	v = slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, "a.max <= 1ms", 0)}, Blocks: each(around(6)...), Repeats: 6})
 	checkRun(t, v, slo.Fail, "")
 }
 
@@ -146,8 +146,11 @@ func TestReachable(t *testing.T) {
 		ok     bool
 		why    string
 	}{
-		{absolute, 1, true, ""}, {absolute, 0, false, "no block"}, {comparison, 2, false, "repeats: 3"},
-		{comparison, 3, true, "normal noise"}, {comparison, 6, true, ""},
+		{absolute, 1, true, ""},
+		{absolute, 0, false, "no block"},
+		{comparison, 2, false, "repeats: 3"},
+		{comparison, 3, true, "normal noise"},
+		{comparison, 6, true, ""},
 	} {
 		ok, why := slo.Reachable(c.o, c.blocks)
 		if ok != c.ok || !strings.Contains(why, c.why) || (c.why == "") != (why == "") {
@@ -224,7 +227,7 @@ func TestNothingUnknownPasses(t *testing.T) {
 	}
 	sound := slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, "a.balance >= 0", 0)}, Blocks: each(took(10*ms), took(20*ms)), Repeats: 2})
 	checkRun(t, sound, slo.Pass, "") // so that what follows is owed to what is broken
-	for range 200 {
+	for range 60 {
 		n := 1 + r.IntN(8)
 		at := r.IntN(n)
 		b := make(blocks)
@@ -278,7 +281,7 @@ func simulate(t *testing.T, seed int64, slow float64) slo.Verdict {
 }
 
 func TestSimulatedComparisons(t *testing.T) {
-	const runs = 40
+	const runs = 25
 	same, slower := make(map[slo.Outcome]int), make(map[slo.Outcome]int)
 	for seed := range int64(runs) {
 		same[simulate(t, seed, 0).Outcome]++

@@ -35,7 +35,8 @@ func Holm(ps []float64, alpha float64) []bool {
 // Trials 2 (1981), for one sample of normal values.
 func Trials(sigma, delta, alpha, power float64) int {
 	z := distuv.UnitNormal.Quantile(1-alpha) + distuv.UnitNormal.Quantile(power)
-	n := math.Pow(z*sigma/delta, 2)
+	root := z * sigma / delta
+	n := root * root
 	if math.IsNaN(n) || math.IsInf(n, 0) || n > math.MaxInt32 {
 		return 0
 	}

@@ -23,8 +23,15 @@ func TestSignedRankDistribution(t *testing.T) {
 		n, w int
 		want float64
 	}{
-		{6, 0, 1. / 64}, {6, 2, 3. / 64}, {6, 21, 1}, {8, 3, 5. / 256}, {8, 5, 10. / 256}, {10, 8, 25. / 1024},
-		{20, 52, 25397. / (1 << 20)}, {6, -1, 0}, {6, 99, 1},
+		{6, 0, 1. / 64},
+		{6, 2, 3. / 64},
+		{6, 21, 1},
+		{8, 3, 5. / 256},
+		{8, 5, 10. / 256},
+		{10, 8, 25. / 1024},
+		{20, 52, 25397. / (1 << 20)},
+		{6, -1, 0},
+		{6, 99, 1},
 	} {
 		near(t, "P(W ≤ w)", stats.SignedRankP(c.n, c.w), c.want)
 	}
@@ -188,6 +195,75 @@ func TestPValueInvertsTheBound(t *testing.T) {
 			if p := stats.TAbove(xs); (p <= alpha) != (low > 0) {
 				t.Fatalf("%v: t p %v, lower bound for %v is %v", xs, p, alpha, low)
 			}
+		}
+	}
+}
+
+// TestOneArmCoverage states how often one arm's interval holds the median when single
+// trials are skewed, as times are: signed ranks assume symmetry, so the more trials the more the
+// skew shows: about 97 % at 6 and 95 % at 12.
+func TestOneArmCoverage(t *testing.T) {
+	const draws = 20000
+	r := rand.New(rand.NewPCG(20260923, 2))
+	for _, c := range []struct {
+		name  string
+		sigma float64 // of the logarithm
+		least float64
+	}{{"a little skewed", 0.2, 0.93}, {"skewed", 0.5, 0.93}} {
+		for _, n := range []int{6, 12} {
+			hit := 0
+			for range draws {
+				xs := make([]float64, n)
+				for i := range xs {
+					xs[i] = math.Exp(c.sigma * r.NormFloat64())
+				}
+				if low, high, ok := stats.SignedRankBounds(xs, 0.025); ok && low <= 1 && 1 <= high {
+					hit++
+				}
+			}
+			share := float64(hit) / draws
+			t.Logf("%s, %d trials: %.2f %%", c.name, n, 100*share)
+			if share < c.least || share > 0.98 {
+				t.Errorf("%s, %d trials: intervals cover %.2f %%", c.name, n, 100*share)
+			}
+		}
+	}
+}
+
+// TestFalseFails draws 20,000 comparisons with a margin of 10 % at a noise of 10 % in each
+// trial, and judges them as objectives are: fail when the estimate is beyond the margin and the bound excludes no
+// change; pass when the bound is within the margin.
+func TestFalseFails(t *testing.T) {
+	const draws = 20000
+	r := rand.New(rand.NewPCG(20260923, 3))
+	margin := math.Log(1.1)
+	run := func(n int, ratio float64) (fails, passes float64) {
+		for range draws {
+			xs := make([]float64, n)
+			for i := range xs {
+				xs[i] = math.Log(ratio) + 0.1*math.Sqrt2*r.NormFloat64()
+			}
+			lower, upper, _ := stats.SignedRankBounds(xs, 0.05)
+			switch {
+			case upper <= margin:
+				passes++
+			case stats.HodgesLehmann(xs) > margin && lower > 0:
+				fails++
+			}
+		}
+		return fails / draws, passes / draws
+	}
+	for _, n := range []int{6, 8} {
+		if fails, _ := run(n, 1); fails > 0.04 {
+			t.Errorf("%d blocks, no difference: %.1f %% fail", n, 100*fails)
+		} else {
+			t.Logf("%d blocks, no difference: %.1f %% fail", n, 100*fails)
+		}
+		if _, passes := run(n, 1.1); passes > 0.05 {
+			t.Errorf("%d blocks, at the margin: %.1f %% pass", n, 100*passes)
+		}
+		if fails, passes := run(n, 1.3); fails < 0.97 || passes > 0.001 {
+			t.Errorf("%d blocks, 30 %% slower: %.1f %% fail, %.1f %% pass", n, 100*fails, 100*passes)
 		}
 	}
 }
