@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
@@ -139,5 +143,108 @@ func TestNodeCrash(t *testing.T) {
 	}
 	if s.Repeats != 6 || s.Seed != 7 {
 		t.Errorf("repeats %d, seed %d", s.Repeats, s.Seed)
+	}
+}
+
+func TestFull(t *testing.T) {
+	s := parse(t, "testdata/valid/full.yaml")
+	checkWhole(t, s)
+	base := scenario.Arm{
+		Compose: []string{"base.yaml", "more.yaml"}, Profiles: []string{"web"}, Nodes: "app", NodeHeader: "X-Node", Attempts: "X-Upstream",
+		Env:    map[string]string{"TAG": "v1", "DEBUG": "false", "PORT": "8080", "TENANT": "on"},
+		Ready:  scenario.Ready{Path: "/healthz", Within: 30 * time.Second},
+		Health: &scenario.HealthCheck{Interval: 500 * time.Millisecond, Timeout: 250 * time.Millisecond, Fails: 2},
+		Scale:  map[string]int{"app": 1},
+	}
+	single, cluster, again, bare := s.Arms[0], s.Arms[1], s.Arms[2], s.Arms[3]
+	base.Name, base.Ingress, base.Line, base.Faults = "single", &url.URL{Scheme: "http", Host: "lb:8080"}, 20, single.Faults
+	checkEqual(t, "arm single", single, base)
+	base.Name, base.Line = "again", 33
+	checkEqual(t, "arm again", again, base)
+	base.Name, base.Line, base.Scale = "bare", 34, map[string]int{}
+	checkEqual(t, "arm bare", bare, base)
+	base = scenario.Arm{
+		Name: "cluster", Compose: []string{"base.yaml", "more.yaml", "extra.yaml"}, Profiles: []string{"web", "cache"}, Nodes: "web",
+		NodeHeader: "X-Node", Attempts: "X-Upstream", Health: single.Health, Ingress: &url.URL{Scheme: "http", Host: "front"},
+		Env:   map[string]string{"TAG": "v2", "DEBUG": "false", "PORT": "8080", "TENANT": "on"},
+		Ready: scenario.Ready{Within: 2 * time.Minute}, Scale: map[string]int{"app": 3, "db": 0}, Line: 22, Faults: cluster.Faults,
+	}
+	checkEqual(t, "arm cluster", cluster, base)
+	checkEqual(t, "hypothesis", s.Hypothesis, "Whatever happens, clients are served; in two lines.")
+	checkEqual(t, "rest", []any{s.Repeats, s.Seed, s.Engine, s.Baseline, s.File}, []any{12, int64(-3), "process", "single", "testdata/valid/full.yaml"})
+
+	body := `{"deep":{"a":"<b>"},"id":"{{.Key}}","n":[1,2.5,true,null,"yes","2001-01-01",15]}`
+	empty := ""
+	checkEqual(t, "load", s.Load, scenario.Load{Rate: 100, For: 90 * time.Second, Timeout: 500 * time.Millisecond, Requests: []load.Request{
+		{Name: "GET /", Weight: 1, Method: "GET", Path: "/"},
+		{Name: "PUT /kv/{{.Key}}", Weight: 1, Method: "PUT", Path: "/kv/{{.Key}}"},
+		{
+			Name: "write", Weight: 2.5, Method: "POST", Path: "/items?seq={{.Seq}}", Body: body,
+			Headers: map[string]string{"X-Tenant": "{{.Env.TENANT}}", "X-Try": "1", "Content-Type": "application/json"},
+			Expect: load.Expect{
+				Status: []int{200, 201}, Contains: "{{", Header: map[string]string{"Content-Type": "application/json"}, Within: 200 * time.Millisecond,
+			},
+		},
+		{
+			Name: "PATCH /items", Weight: 1, Method: "PATCH", Path: "/items", Body: "{\"value\": \"{{.Value}}\"}\n",
+			Headers: map[string]string{"content-type": "application/json"}, Expect: load.Expect{Status: []int{204}, Body: &empty},
+		},
+	}})
+}
+
+func TestFaults(t *testing.T) {
+	s := parse(t, "testdata/valid/full.yaml")
+	app := fault.Selector{Service: "app"}
+	var got []scenario.Fault
+	for _, f := range append(s.Arms[0].Faults, s.Arms[1].Faults...) {
+		checkEqual(t, f.Name+" was made of its parameters", f.Fault, fault.Fault(nothing{f.Params}))
+		f.Fault = nil
+		got = append(got, f)
+	}
+	pick := func(change func(*fault.Selector)) fault.Selector {
+		sel := app
+		change(&sel)
+		return sel
+	}
+	second := time.Second
+	checkEqual(t, "faults", got, []scenario.Fault{
+		{Name: "kill-app-1", Verb: "kill", For: 10 * second, Selector: app, Params: fault.Params{}, Line: 59},
+		{Name: "kill-app-2", Verb: "kill", At: 10 * second, For: 10 * second, Selector: pick(func(s *fault.Selector) { s.Count = 2 }), Params: fault.Params{}, Line: 60},
+		{Name: "stop-app-1", Verb: "stop", At: 20 * second, Selector: pick(func(s *fault.Selector) { s.All = true }), Params: fault.Params{"grace": 2 * second}, Line: 61},
+		{Name: "scale-app-1", Verb: "scale", At: 30 * second, For: 100 * second, Selector: app, Params: fault.Params{"to": 5}, Line: 62},
+		{Name: "freeze", Verb: "pause", At: 10 * second, For: 5 * second, Selector: pick(func(s *fault.Selector) { s.Share = 0.5 }), Params: fault.Params{}, Line: 31},
+		{Name: "restart-app-1", Verb: "restart", At: time.Minute, Selector: pick(func(s *fault.Selector) { s.Replica = 2 }), Params: fault.Params{"pause": second}, Line: 32},
+	})
+}
+
+func TestObjectives(t *testing.T) {
+	s := parse(t, "testdata/valid/full.yaml")
+	o := s.Objectives[5]
+	if o.Name != "no slower" || o.Text != "cluster.p99 <= single.p99" || o.Margin != 0.1 || o.Severity != slo.SeverityWarn || o.Line != 70 {
+		t.Errorf("%+v", o)
+	}
+	if o := s.Objectives[6]; o.Margin != 0.005 || o.Severity != slo.SeverityFail || o.Name != o.Text {
+		t.Errorf("%+v", o)
+	}
+	if o := s.Objectives[7]; o.Margin != 5 {
+		t.Errorf("%+v", o)
+	}
+	one := parse(t, "testdata/valid/per-arm.yaml").Objectives[0]
+	checkEqual(t, "the only fault, filled in", one.Check.Metrics()[0].Ref.Fault, "kill-app-1")
+	checkEqual(t, "and not in the text", one.Text, "one.recovery <= 50m")
+}
+
+func TestDefaults(t *testing.T) {
+	s := parse(t, "testdata/valid/smallest.yaml")
+	checkWhole(t, s)
+	checkEqual(t, "defaults",
+		[]any{len(s.Arms), s.Arms[0].Name, s.Baseline, s.Repeats, s.Seed, s.Load.Warmup, s.Load.Timeout, s.Arms[0].Ready, s.Engine},
+		[]any{1, "target", "", 6, int64(1), 5 * time.Second, 5 * time.Second, scenario.Ready{Within: time.Minute}, ""})
+}
+
+func checkEqual[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\ngot  %+v\nwant %+v", what, got, want)
 	}
 }

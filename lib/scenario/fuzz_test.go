@@ -1,0 +1,67 @@
+package scenario_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tutti-bench/tutti/lib/scenario"
+)
+
+// FuzzParse: whatever the file, there is a scenario or there are errors inside the file.
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"testdata/*/*.yaml", "../../scenarios/*.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			f.Fatalf("no files: %v", err)
+		}
+		for _, file := range files {
+			src, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(src)
+		}
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		s, err := scenario.Parse("fuzz.yaml", src, kinds())
+		if err == nil {
+			checkWhole(t, s)
+			return
+		}
+		var errs scenario.Errors
+		if !errors.As(err, &errs) || s != nil {
+			t.Fatalf("got %v and %v, want Errors", s, err)
+		}
+		checkPlaces(t, src, errs)
+	})
+}
+
+// checkWhole checks what users of a scenario rely on.
+func checkWhole(t *testing.T, s *scenario.Scenario) {
+	t.Helper()
+	if s.Name == "" || s.Repeats < 1 || len(s.Arms) == 0 || len(s.Load.Requests) == 0 || !(s.Load.Rate > 0) || s.Load.For <= 0 || s.Load.Timeout <= 0 {
+		t.Errorf("an empty scenario: %+v", s)
+	}
+	baseline := len(s.Arms) == 1
+	for _, a := range s.Arms {
+		baseline = baseline || a.Name == s.Baseline
+		if a.Name == "" || a.Ingress == nil || len(a.Compose) == 0 || a.Env == nil || a.Scale == nil || a.Ready.Within <= 0 {
+			t.Errorf("an empty arm: %+v", a)
+		}
+		for _, f := range a.Faults {
+			if f.Name == "" || f.Verb == "" || f.Fault == nil || f.Selector.Service == "" || f.At < 0 || f.At >= s.Load.For {
+				t.Errorf("an empty fault: %+v", f)
+			}
+		}
+	}
+	if !baseline {
+		t.Errorf("no baseline among %d arms", len(s.Arms))
+	}
+	for _, o := range s.Objectives {
+		if o.Name == "" || o.Text == "" || o.Check.L == nil || o.Check.R == nil || o.Margin < 0 {
+			t.Errorf("an empty objective: %+v", o)
+		}
+	}
+}

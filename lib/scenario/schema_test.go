@@ -1,0 +1,125 @@
+package scenario_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/fault/node"
+	"github.com/tutti-bench/tutti/lib/scenario"
+)
+
+// shipped are the verbs that tutti comes with, which the shipped schema has.
+func shipped() fault.Kinds {
+	return fault.Kinds{
+		"kill": node.KillKind(), "stop": node.StopKind(), "restart": node.RestartKind(), "pause": node.PauseKind(), "scale": node.ScaleKind(),
+	}
+}
+
+func compiled(t *testing.T, kinds fault.Kinds) *jsonschema.Schema {
+	t.Helper()
+	b, err := scenario.Schema(kinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	if err := c.AddResource("scenario.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("scenario.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// document is a file as an editor hands it to a validator.
+func document(t *testing.T, src []byte) any {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal(src, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no files, %v", pattern, err)
+	}
+	return files
+}
+
+func TestSchemaTakesWhatParseTakes(t *testing.T) {
+	for pattern, kinds := range map[string]fault.Kinds{"testdata/valid/*.yaml": kinds(), "../../scenarios/*.yaml": shipped()} {
+		schema := compiled(t, kinds)
+		for _, file := range glob(t, pattern) {
+			src, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := scenario.Parse(file, src, kinds); err != nil {
+				t.Errorf("%v", err)
+			}
+			if err := schema.Validate(document(t, src)); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
+
+// beyond are the malformed files whose mistake a schema cannot see: text that is not YAML, what names
+// mean, what times and units add up to.
+var beyond = []string{
+	"alias", "bracket", "braces", "colon", "complex", "double-slash", "duplicate", "indentation", "list-item", "merge", "not-utf8", "quote-open", "tab", "tag", "two-documents",
+	"unknown-anchor", "unquoted", "template-first", "crlf", "control-character", "only-comments",
+	"and", "arm-is", "arm-missing", "arm-unknown", "at-late", "balance", "baseline", "class", "compose-missing", "detection", "fault-metric", "fault-twice",
+	"fault-unknown", "folded", "ingress", "json-nan", "literal", "margin", "metric", "minus", "objective-twice", "operator-wrong", "phase", "pick-and-replica",
+	"quoted", "recovery", "request-body-and-json", "request-captured", "request-env", "request-space", "request-template", "request-twice", "request-unknown",
+	"request-without-time", "restart-for", "scale-refused", "scale-without-to", "units", "rate-zero", "duration-too-long",
+}
+
+func TestSchemaRefusesStructure(t *testing.T) {
+	schema := compiled(t, kinds())
+	refused := 0
+	for _, file := range glob(t, "testdata/bad/*.yaml") {
+		name := filepath.Base(file)
+		if slices.ContainsFunc(beyond, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			continue
+		}
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if schema.Validate(document(t, src)) == nil {
+			t.Errorf("%s: the schema takes it", file)
+		}
+		refused++
+	}
+	if refused < 40 {
+		t.Errorf("only %d files", refused)
+	}
+}
+
+// The shipped schema is what `tutti schema` prints.
+func TestShippedSchema(t *testing.T) {
+	b, err := scenario.Schema(shipped())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGolden(t, "../../scenarios/scenario.schema.json", b)
+}
