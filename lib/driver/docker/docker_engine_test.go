@@ -50,8 +50,12 @@ func sha(path string) string {
 	if err != nil {
 		return ""
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])[:12]
+	return shaOf(string(b))[:12]
+}
+
+func shaOf(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
 
 // removeImages removes what the tests have loaded. One that another test binary uses stays.
