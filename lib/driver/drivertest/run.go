@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/target"
@@ -16,8 +15,7 @@ import (
 
 // A run is one target under test.
 type run struct {
-	t       *testing.T
-	suite   Suite
+	t       *conformance
 	driver  target.Driver
 	spec    target.Spec
 	cluster target.Cluster
@@ -40,10 +38,10 @@ type answer struct {
 }
 
 // newRun prepares a target; change may alter the spec.
-func newRun(t *testing.T, s Suite, tg *target.Target, change func(*target.Spec)) *run {
+func (t *conformance) newRun(tg *target.Target, change func(*target.Spec)) *run {
 	t.Helper()
 	t.Setenv("SECRET_OF_THE_USER", "leaked")
-	r := &run{t: t, suite: s, driver: s.New(t)}
+	r := &run{t: t, driver: t.suite.New(t.T)}
 	r.spec = target.Spec{
 		Target:   tg,
 		Env:      map[string]string{"SUITE": "from the spec"},
@@ -60,7 +58,7 @@ func newRun(t *testing.T, s Suite, tg *target.Target, change func(*target.Spec))
 	if change != nil {
 		change(&r.spec)
 	}
-	digests, err := r.driver.Prepare(within(t, s), tg, r.spec.Progress)
+	digests, err := r.driver.Prepare(t.within(), tg, r.spec.Progress)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,13 +80,13 @@ func (r *run) up(ctx context.Context) error {
 }
 
 // start starts a target and takes it down when the test ends.
-func start(t *testing.T, s Suite, tg *target.Target, change func(*target.Spec)) *run {
+func (t *conformance) start(tg *target.Target, change func(*target.Spec)) *run {
 	t.Helper()
-	r := newRun(t, s, tg, change)
-	if err := r.up(within(t, s)); err != nil {
+	r := t.newRun(tg, change)
+	if err := r.up(t.within()); err != nil {
 		t.Fatal(err)
 	}
-	p, err := r.cluster.Attach(within(t, s), "ask")
+	p, err := r.cluster.Attach(t.within(), "ask")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +104,7 @@ func (r *run) down() {
 
 func (r *run) nothingLeft() {
 	r.t.Helper()
-	if left := r.suite.Leftovers(r.t, r.spec.Run); len(left) > 0 {
+	if left := r.t.suite.Leftovers(r.t.T, r.spec.Run); len(left) > 0 {
 		r.t.Errorf("left behind: %q", left)
 	}
 }
@@ -114,7 +112,7 @@ func (r *run) nothingLeft() {
 // can reports whether the driver declares an ability, and fails if the cluster differs.
 func (r *run) can(a target.Ability, implemented bool) bool {
 	r.t.Helper()
-	facts, err := r.driver.Probe(within(r.t, r.suite))
+	facts, err := r.driver.Probe(r.t.within())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -154,12 +152,12 @@ func (r *run) get(n target.Node, path string) answer {
 func (r *run) answers(n target.Node) {
 	r.t.Helper()
 	var a answer
-	for end := time.Now().Add(r.suite.Within); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if a = r.get(n, "/"); a.Body == n.Name {
-			return
-		}
+	if !r.eventually(func() bool {
+		a = r.get(n, "/")
+		return a.Body == n.Name
+	}) {
+		r.t.Fatalf("%s does not answer: %+v", n.Name, a)
 	}
-	r.t.Fatalf("%s does not answer: %+v", n.Name, a)
 }
 
 // silent checks that nothing answers at a node's name.
@@ -190,7 +188,7 @@ func (r *run) happened(e target.Effect, err error, n target.Node, address string
 func (r *run) told(n target.Node, kinds ...string) {
 	r.t.Helper()
 	var got []string
-	for end := time.Now().Add(r.suite.Within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	if !r.eventually(func() bool {
 		got = nil
 		rest := kinds
 		for _, e := range r.seen() {
@@ -202,12 +200,27 @@ func (r *run) told(n target.Node, kinds ...string) {
 				rest = rest[1:]
 			}
 		}
-		if len(rest) == 0 {
-			r.inOrder()
-			return
+		return len(rest) == 0
+	}) {
+		r.t.Errorf("of %s is told %q, want %q in it", n.Name, got, kinds)
+	}
+	r.inOrder()
+}
+
+// eventually tries until ok or until the step's time is over.
+func (r *run) eventually(ok func() bool) bool {
+	r.t.Helper()
+	ctx := r.t.within()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
 		}
 	}
-	r.t.Errorf("of %s is told %q, want %q in it", n.Name, got, kinds)
+	return true
 }
 
 func (r *run) seen() []target.NodeEvent {

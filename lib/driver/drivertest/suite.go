@@ -34,7 +34,7 @@ type Suite struct {
 func Build(t testing.TB, goos string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "node")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", out, "github.com/tutti-bench/tutti/lib/driver/drivertest/node")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", out, "github.com/tutti-bench/tutti/lib/driver/drivertest/node")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the node program: %v\n%s", err, text)
@@ -44,12 +44,13 @@ func Build(t testing.TB, goos string) string {
 
 // Run runs the suite. The tests do not run in parallel: they share one machine.
 func Run(t *testing.T, s Suite) {
+	t.Helper()
 	if s.Within == 0 {
 		s.Within = time.Minute
 	}
 	for _, c := range []struct {
 		name string
-		test func(*testing.T, Suite)
+		test func(*conformance)
 	}{
 		{"Up", testUp},
 		{"Kill", testKill},
@@ -64,8 +65,14 @@ func Run(t *testing.T, s Suite) {
 		{"Down", testDown},
 		{"SideBySide", testSideBySide},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, s) })
+		t.Run(c.name, func(t *testing.T) { c.test(&conformance{T: t, suite: s}) })
 	}
+}
+
+// A conformance is one test of one driver.
+type conformance struct {
+	*testing.T
+	suite Suite
 }
 
 // service returns a service that runs the node program.
@@ -92,7 +99,7 @@ func bare(name string, command ...string) target.Service {
 	return s
 }
 
-func system(t *testing.T, services ...target.Service) *target.Target {
+func (t *conformance) system(services ...target.Service) *target.Target {
 	t.Helper()
 	tg := &target.Target{
 		Name:     "suite",
@@ -108,15 +115,15 @@ func system(t *testing.T, services ...target.Service) *target.Target {
 }
 
 // within returns a context for one step.
-func within(t *testing.T, s Suite) context.Context {
+func (t *conformance) within() context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), s.Within)
+	ctx, cancel := context.WithTimeout(context.Background(), t.suite.Within)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func testUp(t *testing.T, s Suite) {
-	r := start(t, s, system(t, service("app", 3, "serve"), service("db", 1, "serve")), nil)
+func testUp(t *conformance) {
+	r := t.start(t.system(service("app", 3, "serve"), service("db", 1, "serve")), nil)
 	nodes := r.cluster.Nodes()
 	var names, addresses []string
 	for _, n := range nodes {
@@ -151,14 +158,14 @@ func testUp(t *testing.T, s Suite) {
 	}
 }
 
-func testKill(t *testing.T, s Suite) {
-	r := start(t, s, system(t, service("app", 2, "serve")), nil)
+func testKill(t *conformance) {
+	r := t.start(t.system(service("app", 2, "serve")), nil)
 	k, ok := r.cluster.(target.Killer)
 	if !r.can(target.CanKill, ok) {
 		return
 	}
 	nodes := r.cluster.Nodes()
-	e, err := k.Kill(within(t, s), nodes[1])
+	e, err := k.Kill(t.within(), nodes[1])
 	r.happened(e, err, nodes[1], nodes[1].Address)
 	r.silent(nodes[1])
 	r.answers(nodes[0])
@@ -166,37 +173,37 @@ func testKill(t *testing.T, s Suite) {
 	if len(r.cluster.Nodes()) != 2 {
 		t.Error("a killed node is not listed")
 	}
-	if _, err := k.Kill(within(t, s), nodes[1]); err == nil {
+	if _, err := k.Kill(t.within(), nodes[1]); err == nil {
 		t.Error("a dead node can be killed")
 	}
-	e, err = k.Start(within(t, s), nodes[1])
+	e, err = k.Start(t.within(), nodes[1])
 	r.happened(e, err, nodes[1], nodes[1].Address)
 	r.answers(e.Node)
 	r.told(nodes[1], record.NodeStart, record.NodeDie, record.NodeStart)
-	if _, err := k.Kill(within(t, s), target.Node{Name: "nobody-1", Service: "nobody", Replica: 1}); err == nil {
+	if _, err := k.Kill(t.within(), target.Node{Name: "nobody-1", Service: "nobody", Replica: 1}); err == nil {
 		t.Error("a node that is not there can be killed")
 	}
 }
 
-func testStop(t *testing.T, s Suite) {
-	r := start(t, s, system(t, service("app", 1, "serve"), service("deaf", 1, "serve", "--deaf")), nil)
+func testStop(t *conformance) {
+	r := t.start(t.system(service("app", 1, "serve"), service("deaf", 1, "serve", "--deaf")), nil)
 	stop, ok := r.cluster.(target.Stopper)
 	if !r.can(target.CanStop, ok) {
 		return
 	}
 	nodes := r.cluster.Nodes()
-	e, err := stop.Stop(within(t, s), nodes[0], -1)
+	e, err := stop.Stop(t.within(), nodes[0], -1)
 	r.happened(e, err, nodes[0], nodes[0].Address)
 	if e.To.Sub(e.From) >= 10*time.Second {
 		t.Errorf("a node that obeys its signal took its whole grace: %v", e.To.Sub(e.From))
 	}
 	r.silent(nodes[0])
-	e, err = stop.Start(within(t, s), nodes[0])
+	e, err = stop.Start(t.within(), nodes[0])
 	r.happened(e, err, nodes[0], nodes[0].Address)
 	r.answers(e.Node)
 
-	const grace = time.Second
-	e, err = stop.Stop(within(t, s), nodes[1], grace)
+	const grace = 500 * time.Millisecond
+	e, err = stop.Stop(t.within(), nodes[1], grace)
 	r.happened(e, err, nodes[1], nodes[1].Address)
 	if e.To.Sub(e.From) < grace {
 		t.Errorf("a deaf node was given %v, want its grace of %v", e.To.Sub(e.From), grace)
@@ -205,34 +212,34 @@ func testStop(t *testing.T, s Suite) {
 	r.told(nodes[1], record.NodeStart, record.NodeDie)
 }
 
-func testPause(t *testing.T, s Suite) {
-	r := start(t, s, system(t, service("app", 2, "serve")), nil)
+func testPause(t *conformance) {
+	r := t.start(t.system(service("app", 2, "serve")), nil)
 	p, ok := r.cluster.(target.Pauser)
 	if !r.can(target.CanPause, ok) {
 		return
 	}
 	n := r.cluster.Nodes()[0]
 	for range 2 {
-		e, err := p.Pause(within(t, s), n)
+		e, err := p.Pause(t.within(), n)
 		r.happened(e, err, n, n.Address)
 		r.silent(n)
-		e, err = p.Unpause(within(t, s), n)
+		e, err = p.Unpause(t.within(), n)
 		r.happened(e, err, n, n.Address)
 		r.answers(n)
 	}
 	r.told(n, record.NodePause, record.NodeUnpause, record.NodePause, record.NodeUnpause)
-	e, err := p.Pause(within(t, s), n)
+	e, err := p.Pause(t.within(), n)
 	r.happened(e, err, n, n.Address) // Down must do with a frozen node
 }
 
-func testScale(t *testing.T, s Suite) {
-	r := start(t, s, system(t, service("app", 1, "serve")), func(spec *target.Spec) { spec.MaxScale = map[string]int{"app": 3} })
+func testScale(t *conformance) {
+	r := t.start(t.system(service("app", 1, "serve")), func(spec *target.Spec) { spec.MaxScale = map[string]int{"app": 3} })
 	scale, ok := r.cluster.(target.Scaler)
 	if !r.can(target.CanScale, ok) {
 		return
 	}
 	first := r.cluster.Nodes()[0]
-	effects, err := scale.Scale(within(t, s), "app", 3)
+	effects, err := scale.Scale(t.within(), "app", 3)
 	if err != nil || len(effects) != 2 {
 		t.Fatalf("scale up: %d effects, %v", len(effects), err)
 	}
@@ -244,7 +251,7 @@ func testScale(t *testing.T, s Suite) {
 		r.happened(e, nil, nodes[i+1], nodes[i+1].Address)
 		r.answers(nodes[i+1])
 	}
-	effects, err = scale.Scale(within(t, s), "app", 1)
+	effects, err = scale.Scale(t.within(), "app", 1)
 	if err != nil || len(effects) != 2 || effects[0].Node.Name != "app-3" || effects[1].Node.Name != "app-2" {
 		t.Fatalf("scale down: %+v, %v", effects, err)
 	}
@@ -252,15 +259,15 @@ func testScale(t *testing.T, s Suite) {
 		t.Errorf("nodes after scaling down: %+v", nodes)
 	}
 	r.answers(first)
-	if e, err := scale.Scale(within(t, s), "app", 1); err != nil || len(e) != 0 {
+	if e, err := scale.Scale(t.within(), "app", 1); err != nil || len(e) != 0 {
 		t.Errorf("scaling to what is there: %v, %v", e, err)
 	}
 	r.told(effects[0].Node, record.NodeStart, record.NodeDie, record.NodeRemove)
 }
 
-func testAttach(t *testing.T, s Suite) {
-	r := start(t, s, system(t, bare("app", "serve")), nil)
-	p, err := r.cluster.Attach(within(t, s), "echo")
+func testAttach(t *conformance) {
+	r := t.start(t.system(bare("app", "serve")), nil)
+	p, err := r.cluster.Attach(t.within(), "echo")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,14 +287,14 @@ func testAttach(t *testing.T, s Suite) {
 	if err := p.Wait(); err != nil {
 		t.Errorf("the process did not end well on the end of its input: %v", err)
 	}
-	p, err = r.cluster.Attach(within(t, s), "crash")
+	p, err = r.cluster.Attach(t.within(), "crash")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Wait(); err == nil || !strings.Contains(err.Error(), "out of coolant") || strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("a process that fails does not say why, or not in safe text: %q", err)
 	}
-	p, err = r.cluster.Attach(within(t, s), "echo")
+	p, err = r.cluster.Attach(t.within(), "echo")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,20 +305,20 @@ func testAttach(t *testing.T, s Suite) {
 	}
 }
 
-func testOrder(t *testing.T, s Suite) {
+func testOrder(t *conformance) {
 	app := service("app", 1, "serve")
 	app.DependsOn = []target.Dependency{
 		{Service: "job", Condition: target.Completed, Required: true},
 		{Service: "last", Condition: target.Healthy, Required: true},
 	}
-	r := start(t, s, system(t, app, bare("job", "once"), service("last", 1, "serve")), nil)
+	r := t.start(t.system(app, bare("job", "once"), service("last", 1, "serve")), nil)
 	r.before(event{"job-1", record.NodeDie, ""}, event{"app-1", record.NodeStart, ""})
 	r.before(event{"last-1", record.NodeHealth, "healthy"}, event{"app-1", record.NodeStart, ""})
 }
 
-func testCrash(t *testing.T, s Suite) {
-	r := newRun(t, s, system(t, service("app", 2, "serve"), bare("reactor", "crash")), nil)
-	err := r.up(within(t, s))
+func testCrash(t *conformance) {
+	r := t.newRun(t.system(service("app", 2, "serve"), bare("reactor", "crash")), nil)
+	err := r.up(t.within())
 	if err == nil {
 		t.Fatal("a target with a service that crashes is up")
 	}
@@ -326,23 +333,23 @@ func testCrash(t *testing.T, s Suite) {
 	r.nothingLeft()
 }
 
-func testSick(t *testing.T, s Suite) {
+func testSick(t *conformance) {
 	sick := service("app", 1, "serve", "--sick")
 	sick.Healthcheck.Retries = 2
-	r := newRun(t, s, system(t, sick), nil)
-	if err := r.up(within(t, s)); err == nil || !strings.Contains(err.Error(), "app-1") {
+	r := t.newRun(t.system(sick), nil)
+	if err := r.up(t.within()); err == nil || !strings.Contains(err.Error(), "app-1") {
 		t.Errorf("a target with a sick node is up, or nobody says which: %v", err)
 	}
 	r.nothingLeft()
 }
 
-func testCancel(t *testing.T, s Suite) {
-	ctx, cancel := context.WithCancelCause(within(t, s))
+func testCancel(t *conformance) {
+	ctx, cancel := context.WithCancelCause(t.within())
 	defer cancel(nil)
 	enough := errors.New("the user has had enough")
 	sick := service("app", 2, "serve", "--sick")
 	sick.Healthcheck.Retries = 1 << 20
-	r := newRun(t, s, system(t, sick), func(spec *target.Spec) {
+	r := t.newRun(t.system(sick), func(spec *target.Spec) {
 		tell := spec.Watch
 		spec.Watch = func(e target.NodeEvent) {
 			tell(e)
@@ -357,8 +364,8 @@ func testCancel(t *testing.T, s Suite) {
 	r.nothingLeft()
 }
 
-func testDown(t *testing.T, s Suite) {
-	r := start(t, s, system(t, service("app", 2, "serve", "--deaf")), nil)
+func testDown(t *conformance) {
+	r := t.start(t.system(service("app", 2, "serve", "--deaf")), nil)
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	for range 2 {
@@ -367,17 +374,17 @@ func testDown(t *testing.T, s Suite) {
 		}
 		r.nothingLeft()
 	}
-	if _, err := r.cluster.Attach(within(t, s), "echo"); err == nil {
+	if _, err := r.cluster.Attach(t.within(), "echo"); err == nil {
 		t.Error("a process can be attached to a target that is down")
 	}
 }
 
-func testSideBySide(t *testing.T, s Suite) {
-	a := start(t, s, system(t, service("app", 2, "serve")), nil)
-	b := start(t, s, system(t, service("app", 2, "serve")), nil)
+func testSideBySide(t *conformance) {
+	a := t.start(t.system(service("app", 2, "serve")), nil)
+	b := t.start(t.system(service("app", 2, "serve")), nil)
 	n := a.cluster.Nodes()[0]
 	if k, ok := a.cluster.(target.Killer); a.can(target.CanKill, ok) {
-		if _, err := k.Kill(within(t, s), n); err != nil {
+		if _, err := k.Kill(t.within(), n); err != nil {
 			t.Fatal(err)
 		}
 		a.silent(n)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 
 	"github.com/tutti-bench/tutti/lib/target"
 )
@@ -29,7 +28,7 @@ func (c *cluster) Attach(ctx context.Context, args ...string) (*target.Process, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, errors.Join(err, stdin.Close(), writer.Close()))
 	}
-	cmd := exec.Command(path, args...)
+	cmd := command(path, args)
 	cmd.Dir, cmd.Env = c.dir, c.environ(c.dir, c.hostsFile(""))
 	cmd.Stdin, cmd.Stdout = stdin, stdout
 	stderr := &nodeLog{last: make([]byte, maxTail)}
@@ -48,6 +47,6 @@ func (c *cluster) Attach(ctx context.Context, args ...string) (*target.Process, 
 		}
 		return fmt.Errorf("%s %v: %s: %s", cmd.Args[0], args, ended(ch.state), stderr.end())
 	}
-	kill := func() { c.kill(ch) } // fails only if it has ended meanwhile
+	kill := func() { _ = c.kill(ch) } // Wait will tell
 	return &target.Process{Stdin: writer, Stdout: reader, Wait: wait, Kill: kill}, err
 }

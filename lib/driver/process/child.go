@@ -22,6 +22,11 @@ type child struct {
 	ended time.Time
 }
 
+// command is a command without a context: what ends a child is the cluster, by its group.
+func command(path string, args []string) *exec.Cmd {
+	return &exec.Cmd{Path: path, Args: append([]string{path}, args...)}
+}
+
 // spawn starts a command in a group of its own. Its standard error goes to output, and its
 // standard output too unless the command has one. started is called before anything else can be told of
 // the child, and its error ends it; ended is called when it and its group are dead and before done is
@@ -59,14 +64,14 @@ func (c *cluster) spawn(cmd *exec.Cmd, output io.Writer, started func(*child) er
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
-		io.Copy(output, r) // ends with the pipe; outputs never fail
+		_, _ = io.Copy(output, r) // ends with the pipe; outputs never fail
 	}()
 	go func() {
 		defer c.children.Done()
-		cmd.Wait() // what it returns is in the state
+		_ = cmd.Wait() // what it returns is in the state
 		ch.state, ch.ended = cmd.ProcessState, time.Now()
-		killGroup(cmd.Process) // whatever it has left behind
-		r.SetReadDeadline(time.Now().Add(drainWithin))
+		_ = killGroup(cmd.Process) // whatever it has left behind
+		_ = r.SetReadDeadline(time.Now().Add(drainWithin))
 		<-copied
 		r.Close()
 		c.spawning.Lock()

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"os/exec"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
@@ -102,9 +101,9 @@ func (r *replica) gone(ch *child) bool {
 // probe runs the healthcheck once. It returns what the check said when it failed.
 func (r *replica) probe(node *child, h target.Healthcheck) (bool, string) {
 	args := h.Test[1:]
-	cmd := exec.Command(r.c.programs[r.service.Name].path, args[1:]...)
+	cmd := command(r.c.programs[r.service.Name].path, args[1:])
 	if h.Test[0] == "CMD-SHELL" {
-		cmd = exec.Command("/bin/sh", "-c", args[0])
+		cmd = command("/bin/sh", []string{"-c", args[0]})
 	}
 	cmd.Dir, cmd.Env = r.dir, r.env()
 	out := &nodeLog{last: make([]byte, maxTail)}
@@ -122,7 +121,7 @@ func (r *replica) probe(node *child, h target.Healthcheck) (bool, string) {
 	case <-node.done:
 	case <-r.c.quit:
 	}
-	r.c.kill(check) // it may have ended
+	_ = r.c.kill(check) // whether it worked, done tells
 	<-check.done
 	switch {
 	case late:

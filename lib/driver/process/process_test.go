@@ -23,6 +23,7 @@ func TestConformanceOnOneAddress(t *testing.T) {
 }
 
 func conform(t *testing.T, c process.Config) {
+	t.Helper()
 	var mu sync.Mutex
 	var pids []int
 	c.Executable = drivertest.Build(t, runtime.GOOS)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -106,7 +105,7 @@ func (r *replica) launch() error {
 	if len(r.service.Entrypoint) > 1 {
 		args = slices.Concat(r.service.Entrypoint[1:], args)
 	}
-	cmd := exec.Command(r.c.programs[r.service.Name].path, args...)
+	cmd := command(r.c.programs[r.service.Name].path, args)
 	cmd.Dir, cmd.Env = r.dir, r.env()
 	if _, err := r.c.spawn(cmd, r.log, r.started, r.ended); err != nil {
 		return fmt.Errorf("start node %s: %w", r.name, err)

@@ -30,7 +30,7 @@ import (
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
-		os.Exit(3)
+		os.Exit(3) //nolint:forbidigo // main's own
 	}
 }
 
@@ -68,15 +68,13 @@ func run(args []string) error {
 }
 
 func serve(deaf, sick bool) error {
+	ctx := context.Background()
 	if deaf {
 		signal.Ignore(syscall.SIGTERM)
 	} else {
-		quit := make(chan os.Signal, 1)
-		signal.Notify(quit, syscall.SIGTERM)
-		go func() {
-			<-quit
-			os.Exit(0)
-		}()
+		var done context.CancelFunc
+		ctx, done = signal.NotifyContext(ctx, syscall.SIGTERM)
+		defer done()
 	}
 	address := os.Getenv(target.EnvListen)
 	if _, _, err := net.SplitHostPort(address); err != nil {
@@ -94,8 +92,16 @@ func serve(deaf, sick bool) error {
 			http.Error(w, "sick", http.StatusServiceUnavailable)
 		}
 	})
-	fmt.Println("listening on", address)
-	return http.ListenAndServe(address, mux)
+	fmt.Fprintln(os.Stdout, "listening on", address)
+	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ListenAndServe() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // An answer is what came of one request.
