@@ -86,7 +86,7 @@ func shared() []key {
 			of: text{what: "a path", pattern: nonEmpty}, what: "the path of a Compose file, or a list of them", alone: true, min: 1, max: 20,
 		}},
 		{name: "profiles", doc: "Compose profiles that are active", form: many{of: service, what: "a list of Compose profiles", max: 50}},
-		{name: "env", doc: "environment variables of the target", form: table{what: "variables, such as {TAG: v1}", names: variable, of: value, max: 200}},
+		{name: "env", doc: "variables for the Compose files, and {{.Env.NAME}} in requests", form: table{what: "variables, such as {TAG: v1}", names: variable, of: value, max: 200}},
 		{name: "ingress", doc: "where clients come in, as a name inside the target's network", form: ingress},
 		{name: "ready", doc: "when the target is ready for load", def: "every healthcheck healthy, then a TCP connect", form: &keys{
 			name: "ready", brief: "a mapping, such as {path: /healthz, within: 60s}", list: []key{
