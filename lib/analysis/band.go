@@ -41,6 +41,7 @@ func Band(trials []*Trial, of func(Second) Value) []BandPoint {
 				columns[i] = append(columns[i], v.V)
 			case Never, Censored:
 				columns[i] = append(columns[i], math.Inf(1))
+			case NoData: // a gap
 			}
 		}
 	}

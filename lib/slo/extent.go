@@ -47,6 +47,7 @@ func extentOf(v analysis.Value) extent {
 		return exactly(math.Inf(1))
 	case analysis.Censored:
 		return extent{lo: v.V, hi: math.Inf(1)}.checked()
+	case analysis.NoData:
 	}
 	if v.Why == "" {
 		return unknown("no data")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
@@ -115,7 +116,7 @@ func (t Trial) Recording() *record.Recording {
 		Version: record.Version, Run: "synthetic", Arm: t.Arm, Block: t.Block, Order: t.Order, Seed: t.Seed,
 		Zero: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(t.Order) * 2 * time.Minute), Warmup: t.Warmup, For: t.For,
 		Timeout: t.Timeout, Rate: t.Rate, Requests: t.Requests, Nodes: t.Nodes, Attempts: t.Attempts,
-	}, Events: t.Events, Faults: t.Faults}
+	}, Events: slices.Clone(t.Events), Faults: slices.Clone(t.Faults)}
 	in := func(d time.Duration) uint64 { return uint64(math.Ceil(t.Rate*d.Seconds() - 1e-9)) }
 	warm := in(t.Warmup)
 	count := warm + in(t.For)
