@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -475,8 +476,8 @@ func (f check) read(r *reader, n *yaml.Node) (any, bool) {
 	if err == nil {
 		return c, true
 	}
-	bad, ok := err.(*slo.SyntaxError)
-	if !ok {
+	var bad *slo.SyntaxError
+	if !errors.As(err, &bad) {
 		bad = &slo.SyntaxError{Length: len(n.Value), Msg: err.Error()}
 	}
 	e := r.wrongAt(r.src.within(n, bad.Offset, bad.Length), "%s", bad.Msg)
@@ -493,28 +494,32 @@ func (tree) schema() object { return object{} }
 
 func (f tree) read(r *reader, n *yaml.Node) (any, bool) {
 	n = deref(n)
-	switch n.Kind {
-	case yaml.MappingNode:
-		m, seen, good := make(map[string]any), make(map[string]bool), true
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			k := deref(n.Content[i])
-			if !r.isKey(k, seen) {
-				good = false
-				continue
-			}
-			v, ok := f.read(r, n.Content[i+1])
-			m[k.Value], good = v, good && ok
-		}
-		return m, good
-	case yaml.SequenceNode:
-		l, good := make([]any, 0, len(n.Content)), true
-		for _, c := range n.Content {
-			v, ok := f.read(r, c)
-			l, good = append(l, v), good && ok
-		}
-		return l, good
+	if n.Kind == yaml.MappingNode {
+		return f.mapping(r, n)
 	}
-	return f.scalar(r, n)
+	if n.Kind != yaml.SequenceNode {
+		return f.scalar(r, n)
+	}
+	l, good := make([]any, 0, len(n.Content)), true
+	for _, c := range n.Content {
+		v, ok := f.read(r, c)
+		l, good = append(l, v), good && ok
+	}
+	return l, good
+}
+
+func (f tree) mapping(r *reader, n *yaml.Node) (any, bool) {
+	m, seen, good := make(map[string]any), make(map[string]bool), true
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := deref(n.Content[i])
+		if !r.isKey(k, seen) {
+			good = false
+			continue
+		}
+		v, ok := f.read(r, n.Content[i+1])
+		m[k.Value], good = v, good && ok
+	}
+	return m, good
 }
 
 func (f tree) scalar(r *reader, n *yaml.Node) (any, bool) {

@@ -66,8 +66,8 @@ func (f *fields) has(name string) bool {
 	return ok
 }
 
-// node is where a key's value stands; the mapping itself if it is absent.
-func (f *fields) place(name string) *yaml.Node {
+// valueOf is where a key's value stands; the mapping itself if it is absent.
+func (f *fields) valueOf(name string) *yaml.Node {
 	if i, ok := f.at[name]; ok {
 		return i.node
 	}

@@ -20,10 +20,8 @@ func (b *builder) objectives(s *Scenario, top *fields) {
 		if !ok {
 			continue
 		}
-		if sound || len(s.Arms) > 0 {
-			c := checker{builder: b, s: s, at: at, text: o.Text, sound: sound}
-			o.Check = c.comparison(o.Check)
-		}
+		c := checker{builder: b, s: s, at: at, sound: sound}
+		o.Check = c.comparison(o.Check)
 		if first := named[o.Name]; first != nil {
 			b.wrong(at, "two objectives are named %s", quote(o.Name)).expect("another name; the first stands in line %d", first.Line)
 		}
@@ -84,7 +82,6 @@ type checker struct {
 	*builder
 	s     *Scenario
 	at    *yaml.Node
-	text  string
 	sound bool
 }
 
@@ -108,6 +105,9 @@ func (c *checker) word(m slo.Metric, word string) place {
 
 func (c *checker) metric(m slo.Metric) slo.Metric {
 	i := slices.IndexFunc(c.s.Arms, func(a Arm) bool { return a.Name == m.Arm })
+	if i < 0 && !c.allArms {
+		return m
+	}
 	if i < 0 {
 		names := armNames(c.s)
 		c.wrongAt(c.word(m, m.Arm), "no arm is named %q", m.Arm).near(m.Arm, names).expect("%s", list(names, "or"))

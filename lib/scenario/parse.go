@@ -46,8 +46,10 @@ func Parse(file string, src []byte, kinds fault.Kinds) (*Scenario, error) {
 		a, b := r.errs[i], r.errs[j]
 		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
 	})
-	if len(r.errs) > maxErrors {
-		r.errs = r.errs[:maxErrors]
+	if more := len(r.errs) - maxErrors; more > 1 {
+		r.errs = r.errs[:maxErrors+1]
+		last := r.errs[maxErrors]
+		last.Msg, last.Nearest, last.Expected = fmt.Sprintf("%d more errors from here on", more), "", ""
 	}
 	return nil, r.errs
 }
@@ -64,6 +66,8 @@ func trimBOM(src []byte) []byte {
 type builder struct {
 	*reader
 	kinds fault.Kinds
+	// allArms is false if an arm could not be read, so that nobody can say that one does not exist.
+	allArms bool
 }
 
 func (b *builder) scenario(s *Scenario, top *fields) {
@@ -84,8 +88,8 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 	}
 }
 
-// place is what arms inherit from the target, and may say themselves.
-func (b *builder) place(arm *Arm, f *fields) {
+// inherit fills in what a target or an arm says, over what is there already.
+func (b *builder) inherit(arm *Arm, f *fields) {
 	if f == nil {
 		return
 	}
@@ -116,7 +120,7 @@ func (b *builder) arms(s *Scenario, top *fields) {
 	target := get[*fields](top, "target", nil)
 	faults := b.faults(get[[]item](top, "faults", nil), s.Load)
 	base := Arm{Env: make(map[string]string), Ready: Ready{Within: DefaultWithin}, Faults: faults}
-	b.place(&base, target)
+	b.inherit(&base, target)
 	if target != nil {
 		base.NodeHeader, base.Attempts = target.text("node_header"), target.text("attempts_header")
 		if h := get[*fields](target, "health_check", nil); h != nil {
@@ -124,6 +128,7 @@ func (b *builder) arms(s *Scenario, top *fields) {
 		}
 	}
 	arms := get[[]item](top, "arms", nil)
+	b.allArms = !top.has("arms") || len(arms) == len(top.valueOf("arms").Content)/2
 	if !top.has("arms") {
 		base.Name, base.Scale = DefaultArm, map[string]int{}
 		if target != nil {
@@ -166,7 +171,7 @@ func (b *builder) arm(base Arm, i item, load Load) Arm {
 		b.wrong(i.key, "%q is a phase, and no name for an arm", arm.Name).expect("another name, so that objectives can be read")
 	}
 	f, _ := i.v.(*fields)
-	b.place(&arm, f)
+	b.inherit(&arm, f)
 	for _, s := range get[[]item](f, "scale", nil) {
 		arm.Scale[s.key.Value] = int(s.v.(int64))
 	}
@@ -180,10 +185,10 @@ func (b *builder) baseline(s *Scenario, top *fields) {
 	s.Baseline = top.text("baseline")
 	names := armNames(s)
 	switch {
-	case s.Baseline != "" && len(names) > 0 && !slices.Contains(names, s.Baseline):
-		b.wrong(top.place("baseline"), "no arm is named %q", s.Baseline).near(s.Baseline, names).expect("%s", list(names, "or"))
+	case s.Baseline != "" && b.allArms && !slices.Contains(names, s.Baseline):
+		b.wrong(top.valueOf("baseline"), "no arm is named %q", s.Baseline).near(s.Baseline, names).expect("%s", list(names, "or"))
 	case len(names) > 1 && !top.has("baseline"):
-		b.wrong(b.head(top.place("arms")), "of %d arms, none is the baseline", len(names)).
+		b.wrong(b.head(top.valueOf("arms")), "of %d arms, none is the baseline", len(names)).
 			expect("baseline: %s at the top level", list(names, "or"))
 	}
 }
@@ -246,7 +251,7 @@ func (b *builder) faults(items []item, load Load) []Fault {
 		one.Line = i.node.Line
 		key := one.Verb + "-" + one.Selector.Service
 		count[key]++
-		at := f.place("name")
+		at := f.valueOf("name")
 		if one.Name == "" {
 			one.Name = fmt.Sprintf("%s-%d", key, count[key])
 			at = f.at[f.chosen].key
@@ -256,7 +261,7 @@ func (b *builder) faults(items []item, load Load) []Fault {
 		}
 		nodes[one.Name] = at
 		if load.For > 0 && one.At >= load.For {
-			b.wrong(f.place("at"), "measured load is over by then").expect("less than %s, which is load.for", short(load.For))
+			b.wrong(f.valueOf("at"), "measured load is over by then").expect("less than %s, which is load.for", short(load.For))
 		}
 		all = append(all, one)
 	}

@@ -32,8 +32,14 @@ func metricsTable() string {
 	b.WriteString("| metric | unit | labels | phases | better | |\n|---|---|---|---|---|---|\n")
 	units := map[analysis.Unit]string{analysis.Seconds: "time", analysis.Ratio: "ratio", analysis.PerSecond: "rate", analysis.Number: "number"}
 	args := map[analysis.Unit]string{analysis.Seconds: "1s", analysis.Ratio: "99%"}
-	for _, s := range analysis.Specs() {
+	specs := analysis.Specs()
+	for i := 0; i < len(specs); i++ {
+		s := specs[i]
 		name := s.Name
+		for i+1 < len(specs) && specs[i+1].Summary == s.Summary { // a family, such as the percentiles
+			i++
+			name += "` `" + specs[i].Name
+		}
 		var given, labels []string
 		for _, a := range s.Args {
 			given = append(given, args[a])

@@ -20,7 +20,7 @@ func (b *builder) load(f *fields) Load {
 		Warmup: f.duration("warmup", DefaultWarmup), Timeout: f.duration("timeout", DefaultTimeout),
 	}
 	if l.Rate > 0 && l.For > 0 && l.Rate*l.For.Seconds() < 1 {
-		b.wrong(f.place("for"), "there is no request in it").expect("at least %s at this rate", time.Duration(float64(time.Second)/l.Rate))
+		b.wrong(f.valueOf("for"), "there is no request in it").expect("at least %s at this rate", time.Duration(float64(time.Second)/l.Rate))
 	}
 	named := make(map[string]*yaml.Node)
 	for _, i := range get[[]item](f, "requests", nil) {

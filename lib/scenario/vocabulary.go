@@ -143,8 +143,14 @@ func loadKeys() *keys {
 			{name: "requests", doc: "what is sent", required: true, form: many{
 				of: either{requestLine, requestKeys()}, what: "a list of requests, such as - GET /", min: 1, max: 100,
 			}},
-			{name: "stages", later: true, instead: "rate and for"}, {name: "capacity", later: true, instead: "rate and for"}, {name: "connections", later: true}, {name: "keepalive", later: true},
-			{name: "http2", later: true}, {name: "tls", later: true}, {name: "follow_redirects", later: true}, {name: "keys", later: true},
+			{name: "stages", later: true, instead: "rate and for"},
+			{name: "capacity", later: true, instead: "rate and for"},
+			{name: "connections", later: true},
+			{name: "keepalive", later: true},
+			{name: "http2", later: true},
+			{name: "tls", later: true},
+			{name: "follow_redirects", later: true},
+			{name: "keys", later: true},
 		},
 	}
 }
@@ -179,7 +185,10 @@ func requestKeys() *keys {
 					{name: "within", doc: "response time; later is bad", form: duration{time.Millisecond, time.Hour}},
 				},
 			}},
-			{name: "file", later: true, instead: "body"}, {name: "steps", later: true, instead: "a request for each step"}, {name: "capture", later: true}, {name: "keys", later: true},
+			{name: "file", later: true, instead: "body"},
+			{name: "steps", later: true, instead: "a request for each step"},
+			{name: "capture", later: true},
+			{name: "keys", later: true},
 		}...),
 	}
 }
@@ -203,7 +212,8 @@ func faultKeys(kinds fault.Kinds) *keys {
 		{name: "name", doc: "for objectives and reports", def: "VERB-SERVICE-n", form: anyName},
 		{name: "at", doc: "when, from the start of measured load", required: true, form: duration{0, day}},
 		{name: "for", doc: "how long", def: "to the end of measured load", form: duration{time.Millisecond, day}},
-		{name: "after", later: true, instead: "at"}, {name: "when", later: true, instead: "at"},
+		{name: "after", later: true, instead: "at"},
+		{name: "when", later: true, instead: "at"},
 	}
 	for _, verb := range slices.Sorted(maps.Keys(kinds)) {
 		list = append(list, key{name: verb, doc: kinds[verb].Summary, choice: true, form: either{service, verbKeys(verb, kinds[verb])}})

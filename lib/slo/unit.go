@@ -161,6 +161,7 @@ func (n Num) String() string {
 		return percent(n.V)
 	case analysis.PerSecond:
 		return plain(n.V) + "/s"
+	case analysis.Number:
 	}
 	return plain(n.V)
 }
