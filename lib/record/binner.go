@@ -2,6 +2,7 @@ package record
 
 import (
 	"sort"
+	"strings"
 	"sync"
 	"time"
 )
@@ -156,6 +157,9 @@ func (o *openBin) put(s Sample, timeout time.Duration, bit uint64) {
 	if !s.Traced {
 		o.Untraced++
 	}
+	if len(s.Tried) == 0 {
+		return
+	}
 	told := make(map[string]bool, 2)
 	for _, n := range s.Tried[:min(len(s.Tried), maxAttempt)] {
 		if n = o.name(n); !told[n] {
@@ -183,6 +187,7 @@ func (o *openBin) name(n string) string {
 	if len(n) > maxName {
 		n = n[:maxName]
 	}
+	n = strings.ToValidUTF8(n, "?") // JSON would change it, differently each time
 	if o.strange == nil {
 		o.strange = make(map[string]bool)
 	}

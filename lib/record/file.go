@@ -67,6 +67,10 @@ func Read(src io.Reader) (*Recording, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		switch {
+		case whole:
+			return nil, fmt.Errorf("line %d: comes after the last line", n)
+		case (n == 1) != (l.Header != nil):
+			return nil, fmt.Errorf("line %d: the header must be the first line and no other", n)
 		case l.Header != nil:
 			if l.Header.Version != Version {
 				return nil, fmt.Errorf("recording has version %d, this program reads version %d", l.Header.Version, Version)

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/bits"
 	"sort"
@@ -138,7 +139,7 @@ func (h *Hist) Rank(k uint64) (time.Duration, bool) {
 // middle is the value that stands for a bucket, never outside what was counted.
 func (h *Hist) middle(b int32) time.Duration {
 	lo, hi := boundsOf(b)
-	return min(max((lo+hi-1)/2, h.min), h.max)
+	return min(max(lo+(hi-1-lo)/2, h.min), h.max) // not (lo+hi)/2: that overflows
 }
 
 // Each calls f for every non-empty bucket in rising order, with the value that
@@ -206,19 +207,48 @@ func (h *Hist) UnmarshalJSON(data []byte) error {
 	if len(w.Buckets)%2 != 0 {
 		return fmt.Errorf("histogram has an odd number of fields (%d)", len(w.Buckets))
 	}
-	*h = Hist{sum: w.Sum, min: w.Min, max: w.Max}
+	got := Hist{sum: w.Sum, min: w.Min, max: w.Max}
 	if len(w.Buckets) > 0 {
-		h.counts = make(map[int32]uint64, len(w.Buckets)/2)
+		got.counts = make(map[int32]uint64, len(w.Buckets)/2)
 	}
 	b := uint64(0)
 	for i := 0; i < len(w.Buckets); i += 2 {
-		step := w.Buckets[i]
-		if step > maxBucket || b+step > maxBucket {
+		step, n := w.Buckets[i], w.Buckets[i+1]
+		switch {
+		case step > maxBucket || b+step > maxBucket:
 			return fmt.Errorf("histogram has a bucket beyond %d", maxBucket)
+		case step == 0 && i > 0:
+			return fmt.Errorf("histogram has bucket %d twice", b)
+		case n == 0 || got.total+n < n:
+			return fmt.Errorf("histogram counts %d in bucket %d", n, b+step)
 		}
 		b += step
-		h.counts[int32(b)] += w.Buckets[i+1]
-		h.total += w.Buckets[i+1]
+		got.counts[int32(b)] = n
+		got.total += n
+	}
+	if err := got.check(); err != nil {
+		return err
+	}
+	*h = got
+	return nil
+}
+
+// check reports whether smallest, largest and sum are possible for the buckets.
+func (h *Hist) check() error {
+	bs := h.sorted()
+	if len(bs) == 0 {
+		if h.sum != 0 || h.min != 0 || h.max != 0 {
+			return errors.New("histogram without buckets has a sum or an extreme")
+		}
+		return nil
+	}
+	if h.min < 0 || h.min > h.max || bucketOf(h.min) != bs[0] || bucketOf(h.max) != bs[len(bs)-1] {
+		return fmt.Errorf("histogram from %d to %d has other buckets", h.min, h.max)
+	}
+	overLeast, least := bits.Mul64(h.total, uint64(h.min))
+	overMost, most := bits.Mul64(h.total, uint64(h.max))
+	if h.sum < 0 || overLeast > 0 || uint64(h.sum) < least || overMost == 0 && uint64(h.sum) > most {
+		return fmt.Errorf("histogram of %d values from %d to %d cannot have the sum %d", h.total, h.min, h.max, h.sum)
 	}
 	return nil
 }

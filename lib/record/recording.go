@@ -33,6 +33,7 @@ type Node struct {
 	Address  string `json:"address,omitempty"`
 	ID       string `json:"id,omitempty"`    // the container's
 	Image    string `json:"image,omitempty"` // digest of its image
+	Late     bool   `json:"late,omitempty"`  // a fault added it while load ran
 }
 
 // Kinds of events that happen to a node. They are what the engine says.

@@ -1,0 +1,217 @@
+package record_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+func TestRecordingRoundTrip(t *testing.T) {
+	r := recording(t)
+	b := write(t, r)
+	if again := write(t, r); !bytes.Equal(b, again) {
+		t.Error("the same recording is written as other bytes")
+	}
+	back, err := record.Read(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(r, back) {
+		t.Errorf("wrote %+v\nread  %+v", r, back)
+	}
+	if again := write(t, back); !bytes.Equal(b, again) {
+		t.Error("what was read is written as other bytes")
+	}
+}
+
+// No beginning of a recording passes for one.
+func TestReadRefusesWhatIsCutOff(t *testing.T) {
+	b := write(t, recording(t))
+	for n := range b {
+		if _, err := record.Read(bytes.NewReader(b[:n])); err == nil {
+			t.Fatalf("the first %d of %d bytes pass for a recording", n, len(b))
+		}
+	}
+	text := unzip(t, b)
+	lines := strings.SplitAfter(text, "\n")
+	for n := range len(lines) - 1 {
+		if _, err := record.Read(zip(t, strings.Join(lines[:n], ""))); err == nil {
+			t.Errorf("the first %d of %d lines pass for a recording", n, len(lines)-1)
+		}
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	text := unzip(t, write(t, recording(t)))
+	header, rest, _ := strings.Cut(text, "\n")
+	for what, bad := range map[string]string{
+		"twice":         text + text,
+		"header last":   rest + header + "\n",
+		"other version": strings.Replace(text, `"version":1`, `"version":2`, 1),
+		"unknown line":  header + "\n{\"x\":1}\n" + rest,
+		"no JSON":       header + "\nx\n" + rest,
+		"unknown class": strings.Replace(text, `"ok"`, `"fine"`, 1),
+		"long line":     header + "\n" + strings.Repeat(" ", 17<<20) + "\n" + rest,
+		"empty":         "",
+	} {
+		if _, err := record.Read(zip(t, bad)); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+	if _, err := record.Read(strings.NewReader(text)); err == nil {
+		t.Error("not compressed: no error")
+	}
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	r := recording(t)
+	dir := t.TempDir()
+	name := filepath.Join(dir, "recording.json.gz")
+	for range 2 { // the second replaces the first
+		if err := r.Save(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back, err := record.Load(name)
+	if err != nil || !reflect.DeepEqual(r, back) {
+		t.Errorf("%+v, %v", back, err)
+	}
+	// A name that is a folder's cannot be replaced: nothing may be left beside it.
+	if err := os.MkdirAll(filepath.Join(dir, "folder", "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Save(filepath.Join(dir, "folder")); err == nil {
+		t.Error("saved over a folder")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("left in the folder: %v, %v", entries, err)
+	}
+	if _, err := record.Load(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestSort(t *testing.T) {
+	r := &record.Recording{
+		Bins:     []record.Bin{{Index: 2}, {Index: -1}, {Index: 0}},
+		Events:   []record.Event{{At: 5, Kind: "b"}, {At: 1}, {At: 5, Kind: "a"}},
+		Problems: []string{"b", "a"},
+	}
+	r.Sort()
+	got := fmt.Sprintln(r.Bins[0].Index, r.Bins[1].Index, r.Bins[2].Index, r.Events[0].At, r.Events[1].Kind, r.Events[2].Kind, r.Problems)
+	if want := "-1 0 2 1ns b a [a b]\n"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestClassNames(t *testing.T) {
+	for _, c := range record.Classes() {
+		b, err := c.MarshalText()
+		var back record.Class
+		if err == nil {
+			err = back.UnmarshalText(b)
+		}
+		if err != nil || back != c {
+			t.Errorf("%v comes back as %v, %v", c, back, err)
+		}
+		if c.Good() != (c == record.OK) || c.Own() != (c == record.Unsent || c == record.Local) {
+			t.Errorf("%v: good %v, own %v", c, c.Good(), c.Own())
+		}
+	}
+	if _, err := record.ParseClass("class(99)"); err == nil {
+		t.Error("an unknown class has no error")
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(unzip(f, write(f, recording(f))))
+	f.Add(`{"header":{"version":1}}` + "\n" + `{"generator":{}}` + "\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := record.Read(zip(t, text))
+		if err != nil {
+			return
+		}
+		b := write(t, r)
+		back, err := record.Read(bytes.NewReader(b))
+		if err != nil {
+			t.Fatalf("what was read cannot be read again: %v", err)
+		}
+		if again := write(t, back); !bytes.Equal(b, again) {
+			t.Fatalf("%s\nis written again as\n%s", unzip(t, b), unzip(t, again))
+		}
+	})
+}
+
+func recording(t testing.TB) *record.Recording {
+	t.Helper()
+	r := &record.Recording{
+		Header: record.Header{
+			Version: record.Version, Run: "r1", Arm: "cluster", Block: 1, Order: 2, Seed: 7,
+			Zero: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Warmup: time.Second, For: time.Second,
+			Timeout: time.Second, Rate: 20, Requests: []string{"GET /"}, Attempts: true,
+			Nodes: []record.Node{{Name: "app-1", Service: "app", Balanced: true}},
+		},
+		Events: []record.Event{{At: 5, Kind: record.NodeDie, Node: "app-1", Source: "engine", Detail: "<b>\x00"}},
+		Faults: []record.Fault{{
+			Name: "crash", Verb: "kill", Nodes: []string{"app-1"}, Onset: &record.Edge{From: 1, To: 2, Source: "engine"},
+			Proof: []record.Proof{{Node: "app-1", What: "die", OK: true}},
+		}},
+		Problems:  []string{"one"},
+		Generator: record.Generator{Scheduled: 20, Counted: 20, Complete: true},
+	}
+	due := rate(20, 5)
+	b := record.NewBinner(due, 20, time.Second, func(b record.Bin) { r.Bins = append(r.Bins, b) })
+	for n := range uint64(20) {
+		s := record.Sample{Seq: n, Class: record.OK, Node: "app-1", Sent: due(n), Free: record.None, Done: due(n) + time.Duration(n)*time.Millisecond, Tried: []string{"app-1"}, Traced: true}
+		if n%5 == 0 {
+			s.Class, s.Node, s.Tried, s.Traced = record.Refused, "", nil, false
+		}
+		b.Add(s)
+	}
+	b.Close()
+	return r
+}
+
+func write(t testing.TB, r *record.Recording) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func unzip(t testing.TB, b []byte) string {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func zip(t testing.TB, text string) io.Reader {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := io.WriteString(z, text)
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
