@@ -69,6 +69,8 @@ type Entry struct {
 	Coding []string // its transfer codings
 	Reused bool     // on a connection that had a request before
 	Status int      // of the answer; 0 if the connection was broken
+
+	Answered time.Time // when the answer had been written; zero if it was not
 }
 
 // Start listens on a free port of 127.0.0.1. The caller closes the server.
@@ -154,11 +156,11 @@ func (s *Server) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
-		status, broken := s.note(Entry{
+		number, status := s.note(Entry{
 			At: at, Method: r.Method, Path: r.URL.RequestURI(), Host: r.Host, Header: r.Header, Body: string(body),
 			Coding: r.TransferEncoding, Reused: n > 0,
 		})
-		if broken {
+		if status == 0 {
 			s.breakOff(c)
 			return
 		}
@@ -170,6 +172,7 @@ func (s *Server) serve(c net.Conn) {
 		if answer(c, r) != nil {
 			return
 		}
+		s.answered(number)
 	}
 }
 
@@ -184,8 +187,8 @@ func (s code) answer(c net.Conn, r *http.Request) error {
 	return err
 }
 
-// note logs a request and decides on its fate.
-func (s *Server) note(e Entry) (status code, broken bool) {
+// note logs a request and decides on its fate: a status of 0 breaks the connection.
+func (s *Server) note(e Entry) (number int, status code) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.first.IsZero() {
@@ -202,7 +205,14 @@ func (s *Server) note(e Entry) (status code, broken bool) {
 		}
 	}
 	s.log = append(s.log, e)
-	return code(e.Status), e.Status == 0
+	return len(s.log) - 1, code(e.Status)
+}
+
+func (s *Server) answered(number int) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log[number].Answered = now
 }
 
 // wait returns when a request that arrived then may be answered.

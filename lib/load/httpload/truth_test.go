@@ -1,0 +1,129 @@
+package httpload_test
+
+import (
+	"math"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/load/httpload"
+	"github.com/tutti-bench/tutti/lib/load/loadtest"
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+// Availability is arithmetic: each tenth request fails.
+func TestAvailabilityAgainstTheServersLog(t *testing.T) {
+	s := serve(t, &loadtest.Server{Delay: 20 * time.Millisecond, FailEvery: 10})
+	b := sum(t, new(httpload.Generator), plan(s, 500, time.Second))
+	failed := 0
+	for _, e := range s.Log() {
+		if e.Status != 200 {
+			failed++
+		}
+	}
+	if b.due != 500 || b.good != 450 || failed != 50 || len(s.Log()) != 500 {
+		t.Errorf("%d of %d are good; the server saw %d and failed %d", b.good, b.due, len(s.Log()), failed)
+	}
+	if b.response.Min() < 20*time.Millisecond || b.service.Min() < 20*time.Millisecond {
+		t.Errorf("fastest response %v, fastest service %v: the server takes 20ms for each", b.response.Min(), b.service.Min())
+	}
+}
+
+// A server that stops for a tenth of the time makes a tenth of the requests wait, evenly
+// between 0 and the length of the stop. Whoever measures from when a request was sent, with its
+// senders all waiting, reports a percentile near 0 instead.
+func TestFreezeOfTheServerByDueTime(t *testing.T) {
+	const rate, measured, frozen = 500, 2 * time.Second, 200 * time.Millisecond
+	s := serve(t, &loadtest.Server{FreezeFrom: measured / 3, FreezeFor: frozen})
+	p := plan(s, rate, measured)
+	p.Requests[0].Path = "/{{.Seq}}"
+	b := sum(t, new(httpload.Generator), p)
+	if b.good != b.due || b.due != p.Rate.Count() {
+		t.Errorf("%d of %d are good", b.good, b.due)
+	}
+	from, to := s.Freeze()
+	arithmetic := waits(p.Rate, from.Sub(b.zero), to.Sub(b.zero))
+	log := logged(t, p.Rate, b.zero, s.Log())
+	for _, q := range []float64{0.95, 0.99, 0.999, 1} {
+		checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
+	}
+}
+
+// summary is a whole trial's bins in one.
+type summary struct {
+	zero              time.Time
+	due, good         uint64
+	response, service record.Hist
+	noise             time.Duration // the longest response time of the first half second
+}
+
+func sum(t *testing.T, g *httpload.Generator, p load.Plan) *summary {
+	t.Helper()
+	all := new(summary)
+	b := record.NewBinner(p.Rate.Due, p.Rate.Count(), p.Timeout, func(b record.Bin) {
+		all.due, all.good = all.due+b.Due, all.good+b.Good
+		for _, c := range b.Cells {
+			if b.Start() < time.Second/2 {
+				all.noise = max(all.noise, c.Response.Max())
+			}
+			all.response.Merge(c.Response)
+			all.service.Merge(c.Service)
+		}
+	})
+	err := g.Generate(t.Context(), p, func(z time.Time) { all.zero = z }, func(x record.Sample) {
+		if !b.Add(x) {
+			t.Errorf("sample refused: %+v", x)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	return all
+}
+
+// waits is what the requests wait for a server that is frozen in [from, to), and else takes no time.
+func waits(c load.Constant, from, to time.Duration) *record.Hist {
+	h := new(record.Hist)
+	for n := range c.Count() {
+		if due := c.Due(n); due >= from && due < to {
+			h.Add(to - due)
+		} else {
+			h.Add(0)
+		}
+	}
+	return h
+}
+
+// logged is each request's time from when it was due to when the server had answered it: the truth
+// on a machine that others use too, where server and generator can be late.
+func logged(t *testing.T, c load.Constant, zero time.Time, log []loadtest.Entry) *record.Hist {
+	t.Helper()
+	h := new(record.Hist)
+	for _, e := range log {
+		n, err := strconv.ParseUint(e.Path[1:], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Add(e.Answered.Sub(zero.Add(c.Due(n))))
+	}
+	return h
+}
+
+// checkQuantile checks that a quantile is not below what arithmetic says, nor far from what the
+// server's log says: 2 % and 5 ms, and above it what the way back may take on a busy machine, of
+// which noise gives an idea.
+func checkQuantile(t *testing.T, q float64, arithmetic, log, got *record.Hist, noise time.Duration) {
+	t.Helper()
+	least, _ := arithmetic.Rank(uint64(math.Ceil(q * float64(arithmetic.Total()))))
+	want, _ := log.Rank(uint64(math.Ceil(q * float64(log.Total()))))
+	is, _ := got.Rank(uint64(math.Ceil(q * float64(got.Total()))))
+	t.Logf("quantile %v: %v, by the server's log %v, on an idle machine %v, noise %v", q, is, want, least, noise)
+	if is < least-least/50-5*time.Millisecond {
+		t.Errorf("quantile %v is %v, below the %v of arithmetic", q, is, least)
+	}
+	if is < want-want/50-5*time.Millisecond || is > want+want/50+50*time.Millisecond+2*noise {
+		t.Errorf("quantile %v is %v, by the server's log it is %v", q, is, want)
+	}
+}
