@@ -37,14 +37,14 @@ func (s *sheet) phaseTable() table {
 		{analysis.Whole, "Whole trial"},
 	} {
 		var rows []row
-		for _, m := range []string{"availability", "goodput", "p50", "p95", "p99", "ok_p99"} {
+		for _, m := range phaseMetrics {
 			ref := analysis.Ref{Metric: m}
 			cells := s.metricRow(phaseLabels[m], p.phase, ref)
 			if cells == nil {
 				continue
 			}
 			if compare {
-				cells = append(cells, s.compared(p.phase, ref))
+				cells = append(cells, s.comparison(p.phase, m).cell())
 			}
 			rows = append(rows, row{cells: cells})
 		}
@@ -275,7 +275,11 @@ func (s *sheet) errorsLead() string {
 				most = c
 			}
 		}
-		parts = append(parts, fmt.Sprintf("%s lost %s of %s, most of them (%s) by %s", a.Name, count(sum), count(due), count(by[most]), most))
+		how := "all of them “" + most.String() + "”"
+		if by[most] < sum {
+			how = fmt.Sprintf("%s of them “%s”", count(by[most]), most)
+		}
+		parts = append(parts, fmt.Sprintf("%s lost %s of %s, %s", a.Name, count(sum), count(due), how))
 	}
 	if len(parts) == 0 {
 		return "There is no trial that counts."

@@ -19,6 +19,8 @@ type sheet struct {
 	baseline *arm     // nil if there is none
 	faults   []string // the names of the faults, in order of appearance
 
+	pairs map[pairing]compared
+
 	sentence   []piece
 	tiles      []tile
 	objectives table
@@ -60,6 +62,7 @@ func newSheet(r *tutti.Result) *sheet {
 			s.faults = append(s.faults, f.Name)
 		}
 	}
+	s.pairs = s.compare()
 	s.checks = s.makeChecks()
 	s.objectives = s.objectiveTable()
 	s.overview = s.overviewTable()

@@ -138,8 +138,9 @@ func (s *sheet) priceObjective() (rundir.Objective, bool) {
 
 // priceOf is the subject's median over the baseline's, and its interval in percent.
 func (s *sheet) priceOf() (ratio float64, interval string, ok bool) {
-	v := s.comparison(s.pricePhase(), analysis.Ref{Metric: "p50"})
-	if v.State != analysis.OK || v.Value == nil {
+	c := s.comparison(s.pricePhase(), "p50")
+	v := c.value
+	if c.form != slo.Ratio || v.State != analysis.OK || v.Value == nil {
 		return 0, "", false
 	}
 	if v.Low != nil && v.High != nil && *v.Value < 3 {

@@ -1,0 +1,189 @@
+package reports_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/reports"
+)
+
+// A tape keeps every write of the live view.
+type tape struct {
+	mu     sync.Mutex
+	writes []string
+}
+
+func (t *tape) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writes = append(t.writes, string(p))
+	return len(p), nil
+}
+
+func (t *tape) all() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.writes, "")
+}
+
+func begin() reports.LiveTrial {
+	return reports.LiveTrial{
+		Scenario: "node-crash", Arm: "cluster", Block: 6, Blocks: 10, N: 12, Of: 20, Warmup: 2 * time.Second, For: 30 * time.Second,
+		Rate: 200, Left: 11 * time.Minute, Faults: []reports.LiveFault{{Name: "crash", At: 10 * time.Second, For: 10 * time.Second}},
+	}
+}
+
+// play feeds a recording at its own pace, up to a moment of measured load.
+func play(l *reports.Live, until time.Duration) {
+	rec := analysistest.Crash("cluster", 3, 1).Recording()
+	l.Trial(begin())
+	l.Stage("starting the target")
+	time.Sleep(time.Second)
+	l.Stage("warm-up")
+	zero := time.Now().Add(rec.Warmup)
+	l.Started(zero)
+	told := 0
+	for _, b := range rec.Bins {
+		if b.Start() > until {
+			break
+		}
+		for told < len(rec.Events) && rec.Events[told].At < b.Start() {
+			l.Event(rec.Events[told])
+			told++
+		}
+		time.Sleep(time.Until(zero.Add(b.Start() + record.Grid)))
+		l.Bin(b)
+	}
+}
+
+func TestLivePlain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w tape
+		l := reports.NewLive(&w, reports.LiveOptions{})
+		play(l, 12*time.Second)
+		l.Done(nil, nil)
+		l.Done([]string{"fault \"crash\" has no proof"}, nil)
+		l.Done(nil, errors.New("the engine went away"))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d `).ReplaceAllString(w.all(), "")
+		want := `trial=12/20 block=6 arm=cluster left=11min 0s
+block=6 arm=cluster starting the target
+block=6 arm=cluster warm-up
+block=6 arm=cluster t=10.0s fault=crash die app-1 exit code 137
+block=6 arm=cluster valid
+block=6 arm=cluster invalid: fault "crash" has no proof
+block=6 arm=cluster failed: the engine went away
+`
+		if got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+		if strings.Contains(w.all(), "\x1b") {
+			t.Error("plain lines have an escape")
+		}
+	})
+}
+
+func TestLivePicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w tape
+		l := reports.NewLive(&w, reports.LiveOptions{TTY: true, Width: func() int { return 80 }})
+		l.Trial(begin())
+		l.Done([]string{"a reason"}, nil)
+		play(l, 20*time.Second)
+		synctest.Wait()
+		last := picture(w.writes[len(w.writes)-1])
+		for _, want := range []string{
+			"node-crash   block 6/10, cluster", "trial 12/20", "11 min 0 s left", "20.", "of 30 s", "rate         200 /s", "due 200, answered OK 200",
+			"p99", "never: over 1 % bad", "bad so far", "timeout", "app-1 ✕ down", "app-3 ●", "▲ in force    crash", "△ 12 invalid: a reason", "Ctrl-C",
+		} {
+			if !strings.Contains(last, want) {
+				t.Errorf("the picture has no %q:\n%s", want, last)
+			}
+		}
+		for _, line := range strings.Split(last, "\n") {
+			if n := len([]rune(line)); n > 79 {
+				t.Errorf("a line is %d wide: %q", n, line)
+			}
+		}
+		if n := len(w.writes); n > 250 {
+			t.Errorf("%d drawings in 23 s: more than ten a second", n)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if end := w.writes[len(w.writes)-1]; !strings.HasSuffix(end, "\x1b[J") {
+			t.Errorf("Close leaves %q on the terminal", end)
+		}
+	})
+}
+
+// picture takes the steering of one drawing away.
+func picture(s string) string {
+	return regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]|\r`).ReplaceAllString(s, "")
+}
+
+// TestLiveHostile gives every text that can come from a target something that would steer.
+func TestLiveHostile(t *testing.T) {
+	for _, tty := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var w tape
+			l := reports.NewLive(&w, reports.LiveOptions{TTY: tty})
+			b := begin()
+			b.Arm, b.Nodes = hostile, []string{hostile}
+			l.Note(hostile)
+			l.Trial(b)
+			l.Stage(hostile)
+			l.Started(time.Now())
+			l.Event(record.Event{Kind: hostile, Node: hostile, Fault: hostile, Detail: hostile})
+			l.Bin(record.Bin{Due: 1, Cells: []record.Cell{{Node: hostile, Class: record.Wrong, Count: 1}}, Tried: map[string]uint64{hostile: 1}})
+			l.Done([]string{hostile}, nil)
+			synctest.Wait()
+			time.Sleep(time.Second)
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			rest := regexp.MustCompile(`\x1b\[\d*[AJK]\r?`).ReplaceAllString(w.all(), "")
+			if i := strings.IndexFunc(rest, func(r rune) bool { return r != '\n' && (r < 0x20 || r == 0x7f || r == 0x202e || r == 0x9b) }); i >= 0 {
+				t.Errorf("tty %v: steering reached the terminal: %q", tty, rest[i:min(i+40, len(rest))])
+			}
+		})
+	}
+}
+
+// TestLiveNeverBlocks gives the view a terminal that was stopped.
+func TestLiveNeverBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		l := reports.NewLive(w, reports.LiveOptions{})
+		begun := time.Now()
+		l.Trial(begin())
+		for i := range 5000 {
+			l.Event(record.Event{Kind: fmt.Sprint(i)})
+		}
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("5000 events to a stopped terminal took %v", d)
+		}
+		if err := l.Close(); err == nil {
+			t.Error("Close says nothing of a terminal that does not read")
+		}
+		var b bytes.Buffer
+		go func() { _, _ = io.Copy(&b, r) }()
+		synctest.Wait()
+		if !strings.Contains(b.String(), "lines left out") {
+			t.Errorf("nobody tells of the lines that were left out: %.200s", b.String())
+		}
+		_ = w.Close()
+	})
+}
