@@ -127,7 +127,7 @@ func (t *Trial) holdAfter(f *record.Fault, end time.Duration) Value {
 	}
 	hold := Hold(t.Rec.Rate)
 	if end-onset < hold {
-		return Missing("only %v are left after the onset, less than a hold of %v", end-onset, hold)
+		return Missing("the onset leaves %v, less than a hold of %v", (end - onset).Round(10*time.Millisecond), hold)
 	}
 	level := float64(before.good)/float64(before.due) - point
 	due, good := t.series(anyRequest)

@@ -174,6 +174,28 @@ func TestRecoveryAllowsOnePoint(t *testing.T) {
 	check(t, noisy(50), of("recovery"), censored(5))
 }
 
+func TestHoldIsTwoHundredRequests(t *testing.T) {
+	// At 20/s a hold lasts 10 s: after an outage over [5 s, 7 s) it fits until 17 s, not a bin less.
+	outage := func(load time.Duration) *analysis.Trial {
+		return analysis.Of(analysistest.Trial{
+			Rate: 20, For: load, Faults: []record.Fault{analysistest.Fault("crash", "kill", "app-1", 5*sec, record.None)},
+			Each: func(s *record.Sample, _ *rand.Rand) {
+				if s.Due >= 5*sec && s.Due < 7*sec {
+					s.Class = record.Timeout
+				}
+			},
+		}.Recording())
+	}
+	check(t, outage(17*sec), of("recovery"), num(2))
+	check(t, outage(16_900*time.Millisecond), of("recovery"), censored(1.9))
+	check(t, outage(14*sec), of("recovery"), none)
+	for rate, want := range map[float64]time.Duration{0: 5 * sec, 40: 5 * sec, 20: 10 * sec, 1000: 5 * sec} {
+		if got := analysis.Hold(rate); got != want {
+			t.Errorf("a hold at %v/s lasts %v, want %v", rate, got, want)
+		}
+	}
+}
+
 func TestOnsetWithinABin(t *testing.T) {
 	// One bad request just before the onset in the same bin, one after it.
 	k := analysistest.Trial{

@@ -147,6 +147,8 @@ func EstimateOf(values []analysis.Value, spec analysis.Spec) Estimate {
 	switch {
 	case e.normal:
 		out.Note = fmt.Sprintf("t on %d trials: assumes normal noise", len(xs))
+	case len(xs) == 1 && out.Note == "":
+		out.Note = "1 trial: no interval"
 	case !e.ok && out.Note == "":
 		out.Note = fmt.Sprintf("median of %s: no interval", plural(len(xs), "trial"))
 	}
