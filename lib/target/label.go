@@ -12,7 +12,8 @@ const (
 // Environment variables that drivers set for our own node programs.
 const (
 	// EnvListen is the IP address to listen on where several nodes share one
-	// network (process driver); absent, a node listens on all its addresses.
+	// network (process driver), or address:port where they share one address too (process
+	// driver on systems but Linux); absent, a node listens on all its addresses.
 	EnvListen = "TUTTI_LISTEN"
 	// EnvHosts names a JSON file that maps host names, or host:port pairs, to lists of
 	// addresses, or address:port pairs. It stands in for DNS where nodes have none, and

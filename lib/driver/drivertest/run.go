@@ -40,7 +40,6 @@ type answer struct {
 // newRun prepares a target; change may alter the spec.
 func (t *conformance) newRun(tg *target.Target, change func(*target.Spec)) *run {
 	t.Helper()
-	t.Setenv("SECRET_OF_THE_USER", "leaked")
 	r := &run{t: t, driver: t.suite.New(t.T)}
 	r.spec = target.Spec{
 		Target:   tg,

