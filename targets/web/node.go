@@ -149,6 +149,7 @@ func (n *Node) health(w http.ResponseWriter, r *http.Request) {
 func (n *Node) answer(w http.ResponseWriter, r *http.Request) {
 	number, reset := n.arrive(r)
 	if reset {
+		orSilent(n.Log).Info("reset on purpose", "request", number)
 		resetConnection(w)
 		return
 	}
@@ -163,6 +164,9 @@ func (n *Node) answer(w http.ResponseWriter, r *http.Request) {
 		err = n.hold(ctx)
 	}
 	fail := n.FailEvery > 0 && number%n.FailEvery == 0
+	if fail && err == nil {
+		orSilent(n.Log).Info("failed on purpose", "request", number)
+	}
 	n.mu.Lock()
 	switch {
 	case err != nil:
