@@ -33,7 +33,7 @@ func Lock(run string) (release func(), err error) {
 		if !errors.Is(err, errHeld) || time.Now().After(deadline) {
 			return nil, fmt.Errorf("lock run %s: %w", run, err)
 		}
-		time.Sleep(lockPatience / 20)
+		<-time.After(lockPatience / 20)
 	}
 }
 

@@ -51,7 +51,7 @@ func (c *cluster) attach(ctx context.Context, args []string) (*target.Process, e
 	}()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	name := fmt.Sprintf("agent-%d", place+1)
+	name := fmt.Sprintf("tutti-agent-%d", place+1) // no service's, most likely
 	id, err := c.create(ctx, c.project+"-"+name, c.agentConfig(img, args), agentHost(), c.agentEndpoints(place, name))
 	if err != nil {
 		return nil, errors.Join(err, c.removeAgent(ctx, id))
@@ -77,7 +77,7 @@ func (c *cluster) attach(ctx context.Context, args []string) (*target.Process, e
 	go func() {
 		defer c.running.Done()
 		defer stopWaiting()
-		p.finish(exited, failed, demuxed)
+		p.finish(waiting, exited, failed, demuxed)
 	}()
 	return &target.Process{Stdin: closeWriter{stream}, Stdout: p.out, Wait: p.wait, Kill: p.kill}, nil
 }
@@ -117,7 +117,7 @@ func (c *cluster) agentEndpoints(place int, name string) []endpoint {
 	for _, first := range []bool{true, false} {
 		for _, n := range sortedKeys(c.nets) {
 			if s := c.nets[n]; c.ingressOn(n) == first {
-				ends = append(ends, endpoint{net: s, address: s.agents[place].String(), aliases: []string{"tutti-" + name}})
+				ends = append(ends, endpoint{net: s, address: s.agents[place].String(), aliases: []string{name}})
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func (p *process) demux(done chan<- struct{}) {
 }
 
 // finish waits for the end of the process, lets its output be read, and removes it.
-func (p *process) finish(exited <-chan container.WaitResponse, failed <-chan error, demuxed <-chan struct{}) {
+func (p *process) finish(ctx context.Context, exited <-chan container.WaitResponse, failed <-chan error, demuxed <-chan struct{}) {
 	defer close(p.over)
 	select {
 	case res := <-exited:
@@ -193,7 +193,7 @@ func (p *process) finish(exited <-chan container.WaitResponse, failed <-chan err
 	}
 	p.drain(demuxed)
 	p.stream.Close()
-	if err := p.c.removeAgent(context.Background(), p.id); err != nil && p.err == nil {
+	if err := p.c.removeAgent(ctx, p.id); err != nil && p.err == nil {
 		p.err = err
 	}
 	p.c.givePlace(p.place)

@@ -27,6 +27,8 @@ import (
 
 // api is the part of the Engine API that the driver uses, so that the client module
 // behind it can be exchanged.
+//
+//nolint:interfacebloat // it is one outside API, used through one value
 type api interface {
 	Ping(ctx context.Context) (types.Ping, error)
 	Info(ctx context.Context) (system.Info, error)
@@ -109,7 +111,7 @@ func connect(getenv func(string) string) (connection, error) {
 	opts = append(opts, client.WithVersionFromEnv(), client.WithAPIVersionNegotiation(), client.WithUserAgent("tutti"))
 	c, err := client.NewClientWithOpts(opts...)
 	if err != nil {
-		return connection{}, fmt.Errorf("Docker context %q: %w", name, err)
+		return connection{}, fmt.Errorf("context %q of Docker: %w", name, err)
 	}
 	if host == "" {
 		host = c.DaemonHost()
@@ -161,19 +163,19 @@ func contextOptions(dir, name string) (opts []client.Opt, host string, err error
 	))
 	meta, err := s.GetMetadata(name)
 	if err != nil {
-		return nil, "", fmt.Errorf("Docker context %q: %w", name, err)
+		return nil, "", fmt.Errorf("context %q of Docker: %w", name, err)
 	}
 	endpoint, err := dockerctx.EndpointFromContext(meta)
 	if err != nil {
-		return nil, "", fmt.Errorf("Docker context %q: %w", name, err)
+		return nil, "", fmt.Errorf("context %q of Docker: %w", name, err)
 	}
 	full, err := dockerctx.WithTLSData(s, name, endpoint)
 	if err != nil {
-		return nil, "", fmt.Errorf("Docker context %q: read its TLS files: %w", name, err)
+		return nil, "", fmt.Errorf("context %q of Docker: read its TLS files: %w", name, err)
 	}
 	opts, err = full.ClientOpts()
 	if err != nil {
-		return nil, "", fmt.Errorf("Docker context %q: %w", name, err)
+		return nil, "", fmt.Errorf("context %q of Docker: %w", name, err)
 	}
 	return opts, endpoint.Host, nil
 }

@@ -23,6 +23,7 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, drivertest.Suite{
 		New: func(*testing.T) target.Driver { return d },
 		Leftovers: func(t *testing.T, run string) []string {
+			t.Helper()
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			runs, err := d.Runs(ctx)

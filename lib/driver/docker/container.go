@@ -312,6 +312,8 @@ func (c *cluster) create(ctx context.Context, name string, cfg *container.Config
 	for _, e := range first {
 		nets.EndpointsConfig[e.net.id] = e.settings()
 	}
+	ctx, cancel := whole(ctx)
+	defer cancel()
 	host.NetworkMode = container.NetworkMode("none")
 	if len(ends) > 0 {
 		host.NetworkMode = container.NetworkMode(ends[0].net.id)
@@ -320,12 +322,27 @@ func (c *cluster) create(ctx context.Context, name string, cfg *container.Config
 	if err != nil {
 		return "", fmt.Errorf("create container %s: %w", name, err)
 	}
+	c.warn(made.Warnings)
 	for _, e := range rest {
 		if err := c.d.api.NetworkConnect(ctx, e.net.id, made.ID, e.settings()); err != nil {
 			return made.ID, fmt.Errorf("connect %s to network %s: %w", name, e.net.name, err)
 		}
 	}
 	return made.ID, nil
+}
+
+// warn passes on, once each, what the engine cannot do of what it was asked, such as a
+// memory limit where the kernel has none.
+func (c *cluster) warn(warnings []string) {
+	for _, w := range warnings {
+		c.mu.Lock()
+		known := c.warned[w]
+		c.warned[w] = true
+		c.mu.Unlock()
+		if !known {
+			c.spec.Progress("the engine warns: " + printable(w))
+		}
+	}
 }
 
 func (e endpoint) settings() *network.EndpointSettings {

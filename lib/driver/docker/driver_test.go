@@ -63,17 +63,20 @@ func TestContext(t *testing.T) {
 		want string
 	}{
 		"DOCKER_HOST": {func(t *testing.T, dir string, f *fake) {
+			t.Helper()
 			addContext(t, dir, "other", "tcp://192.0.2.1:1")
 			t.Setenv("DOCKER_CONTEXT", "other")
 			t.Setenv("DOCKER_HOST", here(f))
 		}, "default"},
 		"DOCKER_CONTEXT": {func(t *testing.T, dir string, f *fake) {
+			t.Helper()
 			addContext(t, dir, "mine", here(f))
 			addContext(t, dir, "other", "tcp://192.0.2.1:1")
 			write(t, filepath.Join(dir, "config.json"), map[string]any{"currentContext": "other"})
 			t.Setenv("DOCKER_CONTEXT", "mine")
 		}, "mine"},
 		"current context": {func(t *testing.T, dir string, f *fake) {
+			t.Helper()
 			addContext(t, dir, "mine", here(f))
 			write(t, filepath.Join(dir, "config.json"), map[string]any{"currentContext": "mine"})
 		}, "mine"},
@@ -372,7 +375,11 @@ func TestEventStreamBreaks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Down(context.Background())
+	t.Cleanup(func() {
+		if err := c.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	at := time.Now().Truncate(time.Microsecond)
 	f.happen("start", at, nil)
 	f.handle = func(w http.ResponseWriter, _ *http.Request, path string) bool {
@@ -412,9 +419,15 @@ func TestDynamicBinary(t *testing.T) {
 		build  func(t *testing.T) string
 		reason string
 	}{
-		"dynamic":    {dynamic, "dynamically linked"},
-		"no program": {func(t *testing.T) string { return filepath.Join(folder(t, map[string]string{"x": "text"}), "x") }, "no Linux binary"},
-		"other arch": {func(t *testing.T) string { return compile(t, "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0") }, "EM_AARCH64"},
+		"dynamic": {dynamic, "dynamically linked"},
+		"no program": {func(t *testing.T) string {
+			t.Helper()
+			return filepath.Join(folder(t, map[string]string{"x": "text"}), "x")
+		}, "no Linux binary"},
+		"other arch": {func(t *testing.T) string {
+			t.Helper()
+			return compile(t, "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
+		}, "EM_AARCH64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, "1.51")

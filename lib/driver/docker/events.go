@@ -70,50 +70,28 @@ func (s *stream) stop() {
 	<-s.done
 }
 
-// run reads the stream and takes it up again when it breaks. It asks from a second
-// before the last event on, since the engine stamps events before it sends them, and
-// drops those that were seen.
+// run reads the stream and takes it up again when it breaks, within bounds.
 func (s *stream) run(ctx context.Context, since time.Time, ready chan<- struct{}) error {
-	var seen []string
-	var lost time.Time // when the stream broke; zero: it did not
+	r := reader{s: s, since: since}
 	pause := reconnectFirst
-	for try := 0; ; {
-		messages, errs := s.api.Events(ctx, events.ListOptions{Since: stamp(since), Filters: s.args})
+	for try := 0; ; try++ {
+		messages, errs := s.api.Events(ctx, events.ListOptions{Since: stamp(r.since), Filters: s.args})
 		if ready != nil {
 			close(ready)
 			ready = nil
 		}
-		err := func() error {
-			for {
-				select {
-				case m := <-messages:
-					if !lost.IsZero() {
-						s.say(fmt.Sprintf("docker: the event stream broke and was taken up again after %v", time.Since(lost).Round(time.Millisecond)))
-						lost, try, pause = time.Time{}, 0, reconnectFirst
-					}
-					key := fmt.Sprint(m.TimeNano, m.Actor.ID, m.Action)
-					if slices.Contains(seen, key) {
-						continue
-					}
-					if seen = append(seen, key); len(seen) > rememberEvents {
-						seen = seen[1:]
-					}
-					if at := time.Unix(0, m.TimeNano).Add(-time.Second); at.After(since) {
-						since = at
-					}
-					s.deliver(m)
-				case err := <-errs:
-					return err
-				}
-			}
-		}()
+		opened := time.Now()
+		got, err := r.read(messages, errs)
 		if ctx.Err() != nil {
 			return errors.New("the target is being removed")
 		}
-		if lost.IsZero() {
-			lost = time.Now()
+		if got || time.Since(opened) > reconnectMost { // it worked; something on the way ends idle streams
+			try, pause = 0, reconnectFirst
 		}
-		if try++; try > reconnectTries {
+		if r.lost.IsZero() {
+			r.lost = time.Now()
+		}
+		if try >= reconnectTries {
 			err = fmt.Errorf("the engine's event stream broke and could not be taken up again: %w", err)
 			s.say("docker: " + err.Error())
 			return err
@@ -124,6 +102,48 @@ func (s *stream) run(ctx context.Context, since time.Time, ready chan<- struct{}
 		}
 		pause = min(2*pause, reconnectMost)
 	}
+}
+
+// reader reads a stream that may break. It asks from a second before the last event on, since
+// the engine stamps events before it sends them, and drops those that were seen.
+type reader struct {
+	s     *stream
+	since time.Time
+	seen  []string
+	lost  time.Time // when the stream broke; zero: it has not
+}
+
+// read delivers events until the stream breaks, and says whether there were any.
+func (r *reader) read(messages <-chan events.Message, errs <-chan error) (got bool, err error) {
+	for {
+		select {
+		case m := <-messages:
+			got = true
+			if !r.lost.IsZero() {
+				r.s.say(fmt.Sprintf("docker: the event stream broke and was taken up again after %v", time.Since(r.lost).Round(time.Millisecond)))
+				r.lost = time.Time{}
+			}
+			if r.isNew(m) {
+				r.s.deliver(m)
+			}
+		case err := <-errs:
+			return got, err
+		}
+	}
+}
+
+func (r *reader) isNew(m events.Message) bool {
+	key := fmt.Sprint(m.TimeNano, m.Actor.ID, m.Action)
+	if slices.Contains(r.seen, key) {
+		return false
+	}
+	if r.seen = append(r.seen, key); len(r.seen) > rememberEvents {
+		r.seen = r.seen[1:]
+	}
+	if from := at(m).Add(-time.Second); from.After(r.since) {
+		r.since = from
+	}
+	return true
 }
 
 func (s *stream) deliver(m events.Message) {

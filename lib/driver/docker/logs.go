@@ -51,7 +51,7 @@ func openLogs(a api, dir string, say func(string)) (*logs, error) {
 
 // started follows a node's output from a start on. The engine ends the stream when
 // the container ends, so every start has its own follower; they write in turn.
-func (l *logs) started(node, id string, at time.Time) {
+func (l *logs) started(node, id string) {
 	if l.dir == "" {
 		return
 	}
@@ -65,10 +65,7 @@ func (l *logs) started(node, id string, at time.Time) {
 		f = &logFile{path: filepath.Join(l.dir, node+".log")}
 		l.files[node] = f
 	}
-	since := ""
-	if again {
-		since = stamp(at)
-	}
+	since := f.since
 	before := f.follower
 	mine := make(chan struct{})
 	f.follower = mine
@@ -87,6 +84,16 @@ func (l *logs) started(node, id string, at time.Time) {
 			l.say(fmt.Sprintf("the log of %s is incomplete: %v", node, err))
 		}
 	}()
+}
+
+// ended remembers where the next start's output begins. Its event "start" comes too
+// late for that: the process may have written by then.
+func (l *logs) ended(node string, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f, ok := l.files[node]; ok {
+		f.since = stamp(at.Add(time.Nanosecond))
+	}
 }
 
 func (l *logs) follow(f *logFile, id, since string) error {
@@ -128,6 +135,7 @@ func (l *logs) close() {
 type logFile struct {
 	path     string
 	follower chan struct{} // closed when the last follower has ended
+	since    string        // where the next follower begins; "": at the beginning
 
 	mu   sync.Mutex
 	file *os.File

@@ -186,6 +186,8 @@ func (c *cluster) makeNetwork(ctx context.Context, a addressing) (*subnet, error
 }
 
 func (c *cluster) createNetwork(ctx context.Context, a addressing, s *subnet) error {
+	ctx, cancel := whole(ctx)
+	defer cancel()
 	labels := c.labels("network")
 	labels["com.docker.compose.network"] = a.name
 	made, err := c.d.api.NetworkCreate(ctx, c.project+"_"+a.name, network.CreateOptions{
@@ -216,13 +218,12 @@ func (d *Driver) usedPrefixes(ctx context.Context) ([]netip.Prefix, error) {
 			}
 		}
 	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return used, nil // the engine's own networks are what matters most
-	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			used = append(used, p.Masked())
+	// Where the interfaces cannot be listed, the engine's own networks are what matters most.
+	if addrs, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				used = append(used, p.Masked())
+			}
 		}
 	}
 	return used, nil

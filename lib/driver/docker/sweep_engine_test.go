@@ -93,7 +93,7 @@ func TestKilledHarness(t *testing.T) {
 			died := time.Now()
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
-			had := nothingLeft(t, d, id, died)
+			had := nothingLeft(t, id, died)
 			t.Logf("it had %+v, gone after %v", had, time.Since(died).Round(time.Millisecond))
 		})
 	}
@@ -103,7 +103,7 @@ func TestKilledHarness(t *testing.T) {
 }
 
 // nothingLeft waits until a run has been gone for two seconds, within 15 s.
-func nothingLeft(t *testing.T, d *docker.Driver, id string, died time.Time) (had docker.Remains) {
+func nothingLeft(t *testing.T, id string, died time.Time) (had docker.Remains) {
 	t.Helper()
 	harness, err := docker.New(t.Context(), docker.Config{Host: "test-harness"})
 	if err != nil {

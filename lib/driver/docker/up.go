@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
@@ -41,6 +42,7 @@ type cluster struct {
 	downing  bool
 	downMu   sync.Mutex
 	gone     bool // Down succeeded; guarded by downMu
+	warned   map[string]bool
 	skew     time.Duration
 }
 
@@ -122,7 +124,7 @@ func (d *Driver) Up(ctx context.Context, s target.Spec) (target.Cluster, error) 
 	c := &cluster{
 		d: d, spec: s, project: projectName(s.Run, s.Trial),
 		nets: make(map[string]*subnet), replicas: make(map[string]*replica),
-		gate: make(chan struct{}, atOnce),
+		gate: make(chan struct{}, atOnce), warned: make(map[string]bool),
 	}
 	if err := c.up(ctx); err != nil {
 		return nil, errors.Join(err, c.Down(ctx))
@@ -189,8 +191,11 @@ func (c *cluster) tell(m events.Message) {
 	if !ok || downing {
 		return
 	}
-	if m.Action == events.ActionStart {
-		c.logs.started(e.Node, m.Actor.ID, e.At)
+	switch e.Kind {
+	case record.NodeStart:
+		c.logs.started(e.Node, m.Actor.ID)
+	case record.NodeDie:
+		c.logs.ended(e.Node, e.At)
 	}
 	c.spec.Watch(e)
 }
@@ -226,13 +231,28 @@ func (c *cluster) makeVolumes(ctx context.Context) error {
 		v := c.spec.Target.Volumes[name]
 		labels := c.labels("volume")
 		labels["com.docker.compose.volume"] = name
-		if _, err := c.d.api.VolumeCreate(ctx, volume.CreateOptions{
+		if err := c.makeVolume(ctx, name, volume.CreateOptions{
 			Name: c.volumeName(name), Driver: v.Driver, DriverOpts: v.Opts, Labels: labels,
 		}); err != nil {
-			return fmt.Errorf("create volume %s: %w", name, err)
+			return err
 		}
 	}
 	return nil
+}
+
+func (c *cluster) makeVolume(ctx context.Context, name string, o volume.CreateOptions) error {
+	ctx, cancel := whole(ctx)
+	defer cancel()
+	if _, err := c.d.api.VolumeCreate(ctx, o); err != nil {
+		return fmt.Errorf("create volume %s: %w", name, err)
+	}
+	return nil
+}
+
+// whole makes a context for a call that makes something. It is not cut short by a
+// Ctrl-C: the engine would finish it all the same, after we have looked for what is there.
+func whole(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 }
 
 // createAll makes every container, not started.
@@ -273,8 +293,6 @@ func (c *cluster) createReplica(ctx context.Context, s target.Service, n int) (*
 	}
 	name := replicaName(s.Name, n)
 	ends := c.endpointsOf(s, n)
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	id, err := c.create(ctx, c.project+"-"+name, c.nodeConfig(s, n, img), host, ends)
 	if err != nil {
 		return nil, err
@@ -390,7 +408,7 @@ func (c *cluster) startService(ctx context.Context, s target.Service) error {
 				return err
 			}
 			defer leave()
-			ctx, cancel := context.WithTimeout(ctx, callTimeout)
+			ctx, cancel := whole(ctx)
 			defer cancel()
 			if err := c.d.api.ContainerStart(ctx, r.node.ID, container.StartOptions{}); err != nil {
 				return fmt.Errorf("start %s: %w", r.node.Name, err)
