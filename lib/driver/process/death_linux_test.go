@@ -2,6 +2,7 @@ package process_test
 
 import (
 	"bufio"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tutti-bench/tutti/lib/driver/process"
 )
 
 // alive reports whether a process runs: neither gone nor a zombie.
@@ -65,5 +68,26 @@ func TestNodesDieWithTheHarness(t *testing.T) {
 				t.Fatalf("node %d outlives the harness", n.Pid)
 			}
 		}
+	}
+}
+
+// TestPortThatIsTaken has a program that listens on all addresses, those of the nodes included.
+func TestPortThatIsTaken(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tg := waiting(1)
+	app := tg.Services["app"]
+	app.Expose = []string{port}
+	tg.Services["app"] = app
+	_, err = process.New(process.Config{}).Up(t.Context(), spec(tg, ""))
+	if err == nil || !strings.Contains(err.Error(), "node app-1: port "+port+" is not free") {
+		t.Errorf("the error does not name node and port: %v", err)
 	}
 }

@@ -57,14 +57,12 @@ func capability(s string) string {
 
 // dangerousCaps are the capabilities with which a container can reach the host: mounts,
 // kernel modules, raw memory, other processes, the clock, files past their permissions.
-//
 var dangerousCaps = []string{
 	"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "SYS_PTRACE", "SYS_BOOT", "SYS_TIME", "SYSLOG",
 	"DAC_READ_SEARCH", "MAC_ADMIN", "MAC_OVERRIDE", "BPF", "PERFMON", "CHECKPOINT_RESTORE",
 }
 
 // engineSockets are the sockets through which a container would own the machine.
-//
 var engineSockets = []string{
 	"/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock",
 	"/run/podman/podman.sock", "/run/crio/crio.sock", "/run/user/*/docker.sock", "/run/user/*/podman/podman.sock",

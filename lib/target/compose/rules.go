@@ -9,7 +9,6 @@ const (
 
 // rules has a rule for every field of a Compose file that the harness knows. Paths have * for
 // a mapping's keys and [] for a list's items. TestNothingIsDropped keeps it whole.
-//
 var rules = map[string]rule{
 	"":         inside(),
 	"name":     honoured(),
