@@ -209,6 +209,9 @@ func (t *Trial) replicaProblems() []string {
 	}
 	var problems []string
 	for _, n := range t.Rec.Nodes {
+		if n.Late {
+			continue // it was not to be there yet
+		}
 		moment := at
 		if hit[n.Name] {
 			moment -= clockTolerance

@@ -130,6 +130,22 @@ func (r *run) nodes(of []target.Node) []record.Node {
 	return nodes
 }
 
+// late lists the replicas that a fault added.
+func (r *run) late() []record.Node {
+	there := make(map[string]bool)
+	for _, n := range r.rec.Nodes {
+		there[n.Name] = true
+	}
+	var late []record.Node
+	for _, n := range r.nodes(r.watch.known()) {
+		if !there[n.Name] {
+			n.Late, there[n.Name] = true, true
+			late = append(late, n)
+		}
+	}
+	return late
+}
+
 // measure sends the load and injects the faults, once the target is ready.
 func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 	proc, err := cluster.Attach(ctx, "agent")
@@ -231,9 +247,10 @@ func resolve(ctx context.Context, client *agent.Client, host, port string) (stri
 	return addresses[0], nil
 }
 
-// finish makes the recording whole: what was watched, in its order.
+// finish makes the recording whole: what was watched, in its order, and the nodes that came late.
 func (r *run) finish() *record.Recording {
 	r.watch.finish(r.rec)
+	r.rec.Nodes = append(r.rec.Nodes, r.late()...)
 	r.rec.Sort()
 	return r.rec
 }

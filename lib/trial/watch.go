@@ -3,6 +3,7 @@ package trial
 import (
 	"fmt"
 	"net"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type watch struct {
 	dropped   int
 	replicas  map[string]string // any name of a replica → its name
 	strangers map[string]bool   // names in headers that fit no replica
+	nodes     []target.Node     // all that were ever known, the latest last
 }
 
 func newWatch(h Hooks) *watch {
@@ -67,11 +69,19 @@ func (w *watch) start(zero time.Time) {
 func (w *watch) know(nodes []target.Node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.nodes = append(w.nodes, nodes...)
 	for _, n := range nodes {
 		for _, name := range n.Names() {
 			w.replicas[name] = n.Name
 		}
 	}
+}
+
+// known returns every node told of so far.
+func (w *watch) known() []target.Node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.nodes)
 }
 
 // bin gives the nodes of a bin their names, and shows it to the live view.
