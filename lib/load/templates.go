@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -123,7 +124,7 @@ func (t *Templates) entry(r Request) (entry, error) {
 		e.fixedURL = u
 	}
 	// net/http is the judge of methods and hosts.
-	_, err := http.NewRequest(e.method, t.base, nil)
+	_, err := http.NewRequestWithContext(context.Background(), e.method, t.base, nil)
 	return e, err
 }
 

@@ -153,8 +153,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-func recording(t testing.TB) *record.Recording {
-	t.Helper()
+func recording(tb testing.TB) *record.Recording {
+	tb.Helper()
 	r := &record.Recording{
 		Header: record.Header{
 			Version: record.Version, Run: "r1", Arm: "cluster", Block: 1, Order: 2, Seed: 7,
@@ -183,35 +183,35 @@ func recording(t testing.TB) *record.Recording {
 	return r
 }
 
-func write(t testing.TB, r *record.Recording) []byte {
-	t.Helper()
+func write(tb testing.TB, r *record.Recording) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := r.Write(&b); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func unzip(t testing.TB, b []byte) string {
-	t.Helper()
+func unzip(tb testing.TB, b []byte) string {
+	tb.Helper()
 	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	text, err := io.ReadAll(z)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(text)
 }
 
-func zip(t testing.TB, text string) io.Reader {
-	t.Helper()
+func zip(tb testing.TB, text string) io.Reader {
+	tb.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, err := io.WriteString(z, text)
 	if err := errors.Join(err, z.Close()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &b
 }

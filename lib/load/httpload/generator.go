@@ -51,15 +51,18 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	zero := time.Now().Add(lead - p.Rate.Due(0))
 	w := newWire(ctx, p)
 	defer w.close()
-	a := &attack{ctx: ctx, plan: p, templates: templates, zero: zero, wire: w, emit: emit, peak: &g.peak}
+	a := &attack{plan: p, templates: templates, zero: zero, wire: w, emit: emit, peak: &g.peak}
 	started(zero)
 	// The attacker stamps the worker's start and judges nothing here: it turns our schedule into
 	// concurrent calls. A bound on its workers would hide waiting requests from the
 	// measurement, so there is none: requests beyond MaxInflight end at once.
-	attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: a}))
+	send := transport(func(r *http.Request) (*http.Response, error) { return a.roundTrip(ctx, r) })
+	attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: send}))
 	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: p.Ingress})
-	pace := &pacer{ctx: ctx, zero: zero, rate: p.Rate}
-	for range attacker.Attack(target, pace, 0, "") { //nolint:revive // the results channel must be drained
+	pace := &pacer{done: ctx.Done(), zero: zero, rate: p.Rate}
+	results := attacker.Attack(target, pace, 0, "")
+	for range results {
+		continue // our samples say more, but vegeta's workers wait until their results are taken
 	}
 	if err := a.problem(); err != nil {
 		return fmt.Errorf("generate load: %w", err)
@@ -70,9 +73,14 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	return nil
 }
 
-// attack is one Generate. It is the http.RoundTripper under the attacker's client.
+// transport is an http.RoundTripper.
+type transport func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls the function.
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+// attack is one Generate.
 type attack struct {
-	ctx       context.Context // of the one Generate that it lives in
 	plan      load.Plan
 	templates *load.Templates
 	zero      time.Time
@@ -89,18 +97,18 @@ type attack struct {
 // seqHeader carries the number that the attacker gave to a request.
 const seqHeader = "X-Vegeta-Seq"
 
-// RoundTrip takes the number from the attacker's request, which is never sent, sends
+// roundTrip takes the number from the attacker's request, which is never sent, sends
 // the plan's request of this number, and gives the attacker an empty answer.
-func (a *attack) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *attack) roundTrip(ctx context.Context, r *http.Request) (*http.Response, error) {
 	seq, err := strconv.ParseUint(r.Header.Get(seqHeader), 10, 64)
 	if err != nil {
 		a.fail(fmt.Errorf("number of a request: %w", err))
 		return nil, err
 	}
 	open := a.open.Add(1)
-	s := a.send(seq, open)
+	s := a.send(ctx, seq, open)
 	a.open.Add(-1)
-	if a.ctx.Err() == nil || s.Class != record.Unsent {
+	if ctx.Err() == nil || s.Class != record.Unsent {
 		a.sent.Add(1)
 	}
 	a.emit(s)
@@ -110,14 +118,14 @@ func (a *attack) RoundTrip(r *http.Request) (*http.Response, error) {
 func (a *attack) now() time.Duration { return time.Since(a.zero) }
 
 // send sends one request if it still can be sent, and says what became of it.
-func (a *attack) send(seq uint64, open int64) record.Sample {
+func (a *attack) send(ctx context.Context, seq uint64, open int64) record.Sample {
 	now := a.now()
 	s := record.Sample{
 		Seq: seq, Request: a.templates.Pick(seq), Due: a.plan.Rate.Due(seq),
 		Sent: record.None, Free: record.None, Done: now, Class: record.Unsent,
 	}
 	switch {
-	case a.ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return s
 	case now >= s.Due+a.plan.Timeout: // we come too late: our own fault, and not a timeout of the target's
 		return s
@@ -132,17 +140,17 @@ func (a *attack) send(seq uint64, open int64) record.Sample {
 		a.fail(fmt.Errorf("request %q, number %d: %w", a.plan.Requests[s.Request].Name, seq, err))
 		return s
 	}
-	a.exchange(&s, m)
+	a.exchange(ctx, &s, m)
 	return s
 }
 
 // exchange sends m and fills in the sample.
-func (a *attack) exchange(s *record.Sample, m load.Message) {
+func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message) {
 	deadline := s.Due + a.plan.Timeout
-	ctx, cancel := context.WithDeadline(a.ctx, a.zero.Add(deadline))
+	within, cancel := context.WithDeadline(ctx, a.zero.Add(deadline))
 	defer cancel()
 	s.Sent = a.now()
-	got := a.wire.do(ctx, m, &a.plan.Requests[s.Request].Expect)
+	got := a.wire.do(within, m, &a.plan.Requests[s.Request].Expect)
 	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
 	if got.err != nil && !got.failed.IsZero() {
 		s.Done = got.failed.Sub(a.zero)
@@ -153,9 +161,9 @@ func (a *attack) exchange(s *record.Sample, m load.Message) {
 			s.Tried = []string{s.Node}
 		}
 	}
-	within := a.plan.Requests[s.Request].Expect.Within
+	limit := a.plan.Requests[s.Request].Expect.Within
 	switch {
-	case a.ctx.Err() != nil && got.err != nil:
+	case ctx.Err() != nil && got.err != nil:
 		s.Class, s.Sent = record.Unsent, record.None
 	case s.Done >= deadline:
 		s.Class, s.Done = record.Timeout, deadline
@@ -166,7 +174,7 @@ func (a *attack) exchange(s *record.Sample, m load.Message) {
 	case s.Class == record.Unsent:
 		s.Sent = record.None
 		a.fail(fmt.Errorf("request %q, number %d: %w", a.plan.Requests[s.Request].Name, s.Seq, got.err))
-	case s.Class == record.OK && within > 0 && s.Done-s.Due > within:
+	case s.Class == record.OK && limit > 0 && s.Done-s.Due > limit:
 		s.Class = record.Slow
 	}
 }

@@ -1,7 +1,6 @@
 package httpload
 
 import (
-	"context"
 	"runtime"
 	"time"
 
@@ -12,14 +11,14 @@ import (
 // because the runtime's own sleep is no finer than 1 ms in an idle process. Requests are
 // counted and not clocked, so that every run of a plan has the same ones.
 type pacer struct {
-	ctx    context.Context
+	done   <-chan struct{} // closed when the attack is to end
 	zero   time.Time
 	rate   load.Constant
 	pinned bool
 }
 
 const (
-	// slice bounds one sleep, so that a pacer notices within it that ctx is done.
+	// slice bounds one sleep, so that a pacer notices within it that the attack is to end.
 	slice = 50 * time.Millisecond
 	// Above fastRate a wake-up for each request costs more than it gives: then at least
 	// quantum is slept, and the requests due meanwhile go out together, that much late.
@@ -41,8 +40,10 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop boo
 	}
 	due := p.zero.Add(p.rate.Due(hits))
 	for {
-		if p.ctx.Err() != nil {
+		select {
+		case <-p.done:
 			return 0, true
+		default:
 		}
 		left := time.Until(due)
 		if left <= 0 {

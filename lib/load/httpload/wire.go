@@ -22,7 +22,6 @@ import (
 // A wire does HTTP exchanges over net/http's transport: any number of connections,
 // no proxy, no redirects, no compression, no HTTP/2, and no request sent twice.
 type wire struct {
-	ctx       context.Context // of the one Generate that it lives in
 	cancel    context.CancelFunc
 	transport *http.Transport
 }
@@ -38,14 +37,23 @@ const (
 )
 
 func newWire(ctx context.Context, p load.Plan) *wire {
-	w := new(wire)
-	w.ctx, w.cancel = context.WithCancel(ctx)
-	w.transport = &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	return &wire{cancel: cancel, transport: &http.Transport{
+		// The transport detaches a dial from its request, so the bounds are our own: the timeout,
+		// and the end of the attack.
+		DialContext: func(dial context.Context, network, address string) (net.Conn, error) {
+			dial, stop := context.WithTimeout(dial, p.Timeout)
+			defer stop()
+			defer context.AfterFunc(ctx, stop)()
 			if p.Dial != "" {
 				address = p.Dial
 			}
-			return w.dial(ctx, network, address, p.Timeout)
+			// No local address: binding first would take a port for all destinations.
+			c, err := new(net.Dialer).DialContext(dial, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &conn{Conn: c}, nil
 		},
 		TLSHandshakeTimeout:    p.Timeout,
 		DisableCompression:     true,
@@ -53,26 +61,11 @@ func newWire(ctx context.Context, p load.Plan) *wire {
 		IdleConnTimeout:        idle,
 		MaxResponseHeaderBytes: maxHeader,
 		TLSNextProto:           make(map[string]func(string, *tls.Conn) http.RoundTripper), // no HTTP/2
-	}
-	return w
-}
-
-// dial connects without binding first, which would take a port for all destinations. The
-// transport detaches a dial from its request, so the bounds are our own: the timeout, and
-// the end of the attack.
-func (w *wire) dial(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	defer context.AfterFunc(w.ctx, cancel)()
-	c, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &conn{Conn: c}, nil
+	}}
 }
 
 // close ends every connection. All requests must have ended. Dials that outlived their
-// request end too: under w.ctx, and the transport keeps no connection after this.
+// request end too: cancelled, and the transport keeps no connection after this.
 func (w *wire) close() {
 	w.cancel()
 	w.transport.CloseIdleConnections()
