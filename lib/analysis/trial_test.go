@@ -120,6 +120,15 @@ func TestKill(t *testing.T) {
 func TestTimesOfAFault(t *testing.T) {
 	quiet, silent := kill(18*sec, 10*sec), kill(18*sec, 12*sec)
 	silent.Attempts = false
+	// Of the requests that time out nobody tells where they went.
+	untold := kill(18*sec, 12*sec)
+	each := untold.Each
+	untold.Each = func(s *record.Sample, r *rand.Rand) {
+		if each(s, r); !s.Class.Good() {
+			untold.Fail(s, record.Timeout, 0)
+			s.Tried = nil
+		}
+	}
 	for _, c := range []struct {
 		name  string
 		trial analysistest.Trial
@@ -135,6 +144,7 @@ func TestTimesOfAFault(t *testing.T) {
 			"recovery": num(0), "failover": num(0), "first_error": never, "detection": num(0), "lost_requests": num(0),
 		}},
 		{"no fault", analysistest.Trial{}, map[string]analysis.Value{"recovery": none, "first_error": none}},
+		{"untold attempts", untold, map[string]analysis.Value{"detection": num(2), "recovery": num(2)}},
 		{"no attempts header", silent, map[string]analysis.Value{"detection": none, "recovery": num(2)}},
 		{"one replica", analysistest.Trial{
 			Replicas: 1, Attempts: true, Faults: []record.Fault{analysistest.Fault("crash", "kill", "app-1", 10*sec, 12*sec)},

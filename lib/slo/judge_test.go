@@ -168,6 +168,7 @@ func decisions() []decision {
 		{"censored on one side", "b.recovery < a.recovery", 0, pairs(times(6, down(14*time.Second), down(2*time.Second))...)},
 		{"censored on both sides", "b.recovery <= a.recovery", 0, pairs(times(12, down(14*time.Second))...)},
 		{"below the resolution", "b.recovery <= a.recovery", 0, pairs(times(12, down(0))...)},
+		{"zero counts as the resolution", "b.recovery <= a.recovery", 0, pairs(times(6, down(0), down(2*time.Second))...)},
 		{"zero rate ranks below all", "b.goodput < a.goodput", 0, pairs(times(6, took(5*ms), lost(1000))...)},
 
 		{"no data in one trial", "a.recovery <= 5s", 0, each(append(times(6, down(2*time.Second)), took(5*ms))...)},

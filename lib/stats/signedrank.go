@@ -77,13 +77,26 @@ func walsh(xs []float64, unknown float64) []float64 {
 	return ws
 }
 
+// walshes returns the Walsh averages with what is unknown as low, and as high, as can be.
+func walshes(xs []float64) (down, up []float64) {
+	down = walsh(xs, math.Inf(-1))
+	if slices.Contains(xs, math.Inf(-1)) && slices.Contains(xs, math.Inf(1)) {
+		return down, walsh(xs, math.Inf(1))
+	}
+	return down, down
+}
+
 // Median is the middle value, or the mean of the two in the middle; NaN of none, and
 // of two opposite infinities.
 func Median(xs []float64) float64 {
 	if len(xs) == 0 {
 		return math.NaN()
 	}
-	s := slices.Sorted(slices.Values(xs))
+	return middle(slices.Sorted(slices.Values(xs)))
+}
+
+// middle is the median of values in order.
+func middle(s []float64) float64 {
 	a, b := s[(len(s)-1)/2], s[len(s)/2]
 	if a == b {
 		return a
@@ -96,8 +109,11 @@ func Median(xs []float64) float64 {
 // opposite infinities leave it open, it is the median of the values. Source: Hodges and Lehmann,
 // "Estimates of Location Based on Rank Tests", Ann. Math. Statist. 34 (1963).
 func HodgesLehmann(xs []float64) float64 {
-	low, high := Median(walsh(xs, math.Inf(-1))), Median(walsh(xs, math.Inf(1)))
-	if low == high {
+	if len(xs) == 0 {
+		return math.NaN()
+	}
+	down, up := walshes(xs)
+	if low := middle(down); low == middle(up) {
 		return low
 	}
 	return Median(xs)
@@ -112,10 +128,8 @@ func SignedRankBounds(xs []float64, alpha float64) (low, high float64, ok bool) 
 	if c == 0 {
 		return math.Inf(-1), math.Inf(1), false
 	}
-	ws := walsh(xs, math.Inf(-1))
-	low = ws[c-1]
-	ws = walsh(xs, math.Inf(1))
-	return low, ws[len(ws)-c], true
+	down, up := walshes(xs)
+	return down[c-1], up[len(up)-c], true
 }
 
 // SignedRankAbove is the one-sided p value against "the centre is at most zero": small

@@ -39,7 +39,7 @@ func TestSignedRankDistribution(t *testing.T) {
 		n     int
 		alpha float64
 		want  int
-	}{{5, 0.025, 0}, {6, 0.025, 1}, {8, 0.025, 4}, {10, 0.025, 9}, {20, 0.025, 53}, {4, 0.05, 0}, {6, 0.05, 3}, {8, 0.05, 6}} {
+	}{{5, 0.025, 0}, {6, 0.025, 1}, {8, 0.025, 4}, {10, 0.025, 9}, {20, 0.025, 53}, {4, 0.05, 0}, {6, 0.05, 3}, {6, 3. / 64, 3}, {8, 0.05, 6}} {
 		if got := stats.SignedRankCount(c.n, c.alpha); got != c.want {
 			t.Errorf("count(%d, %v) = %d, want %d", c.n, c.alpha, got, c.want)
 		}
