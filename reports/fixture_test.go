@@ -218,3 +218,29 @@ func dead(t analysistest.Trial, from time.Duration) func(*record.Sample, *rand.R
 
 // hostile is what a target could put into any name, header or error.
 const hostile = "<script>alert(1)</script>|`*a*`]]>&\"'\x1b[31m\x1b]0;x\x07\u202e\u200b\x00\x9b2J\xff\r\nnext {{.}} www.x.org ::error::no"
+
+// attacked is a run in which everything that a target or a scenario can name is hostile.
+func attacked() *tutti.Result {
+	t := analysistest.Trial{
+		Arm: hostile, For: 10 * time.Second, Replicas: 2, Nodes: []record.Node{{Name: hostile, Service: "app", Balanced: true}, {Name: "app-2", Service: "app", Balanced: true}},
+		Faults: []record.Fault{analysistest.Fault(hostile, hostile, hostile, 4*time.Second, 6*time.Second)},
+	}
+	t.Faults[0].Means, t.Faults[0].Proof[0].What = hostile, hostile
+	t.Each = func(s *record.Sample, _ *rand.Rand) {
+		if s.Due > 4*time.Second && s.Due < 5*time.Second {
+			s.Class, s.Node = record.Wrong, hostile
+		}
+	}
+	r := runOf([]*record.Recording{t.Recording()})
+	p := &r.Run.Provenance
+	p.Engine, p.Reason, p.Notes, p.Command, p.Scenario = hostile, hostile, []string{hostile}, []string{hostile}, hostile
+	p.Details, p.Images, p.Host = map[string]string{hostile: hostile}, map[string]string{hostile: hostile}, map[string]string{hostile: hostile}
+	r.Run.Name, r.Run.Hypothesis, r.Run.ID, r.Run.Verdict, r.Source = hostile, hostile, hostile, rundir.Invalid, []byte(hostile)
+	r.Run.Reasons, r.Run.Load.Requests = []string{hostile, hostile}, []string{hostile}
+	o := objective(hostile, ">=", 0.98, slo.Absolute, r.Run.Arms[hostile].Metrics["availability"], rundir.Fail, hostile)
+	o.Name, o.Reason, o.Note = hostile+"2", hostile, hostile
+	r.Run.Objectives = []rundir.Objective{o}
+	r.Run.Trials[0].Problems = []string{hostile}
+	r.Run.Faults[0].Problem, r.Run.Faults[0].Signature = hostile, map[string]uint64{hostile: 3}
+	return r
+}

@@ -141,7 +141,7 @@ func stamp() string { return time.Now().Format("15:04:05") }
 func (l *Live) Trial(t LiveTrial) {
 	left := ""
 	if t.Left > 0 {
-		left = "left=" + strings.ReplaceAll(elapsed(t.Left), nb, "")
+		left = "left=" + strings.ReplaceAll(rest(t.Left), nb, "")
 	}
 	l.say(stamp(), fmt.Sprintf("trial=%d/%d block=%d arm=%s", t.N, t.Of, t.Block, t.Arm), left)
 	l.change(func(s *liveState) {
@@ -154,6 +154,14 @@ func (l *Live) Trial(t LiveTrial) {
 			s.see(n)
 		}
 	})
+}
+
+// rest is the time left: nobody needs its seconds when it is minutes.
+func rest(d time.Duration) string {
+	if d >= 2*time.Minute {
+		return strings.TrimSuffix(elapsed(d.Round(time.Minute)), " 0"+nb+"s")
+	}
+	return elapsed(d)
 }
 
 // Stage says what the trial is doing now: starting the target, the warm-up.
@@ -385,7 +393,7 @@ func (l *Live) draw() []string {
 	head := fmt.Sprintf("%s   block %d/%d, %s", flat(t.Scenario), t.Block, t.Blocks, flat(t.Arm))
 	right := fmt.Sprintf("trial %d/%d", t.N, t.Of)
 	if t.Left > 0 {
-		right += "   " + strings.ReplaceAll(elapsed(t.Left), nb, " ") + " left"
+		right += "   " + strings.ReplaceAll(rest(t.Left), nb, " ") + " left"
 	}
 	gap := width - display(head) - display(right)
 	if gap < 2 {

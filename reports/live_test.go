@@ -78,7 +78,7 @@ func TestLivePlain(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d `).ReplaceAllString(w.all(), "")
-		want := `trial=12/20 block=6 arm=cluster left=11min 0s
+		want := `trial=12/20 block=6 arm=cluster left=11min
 block=6 arm=cluster starting the target
 block=6 arm=cluster warm-up
 block=6 arm=cluster t=10.0s fault=crash die app-1 exit code 137
@@ -105,7 +105,7 @@ func TestLivePicture(t *testing.T) {
 		synctest.Wait()
 		last := picture(w.writes[len(w.writes)-1])
 		for _, want := range []string{
-			"node-crash   block 6/10, cluster", "trial 12/20", "11 min 0 s left", "20.", "of 30 s", "rate         200 /s", "due 200, answered OK 200",
+			"node-crash   block 6/10, cluster", "trial 12/20", "11 min left", "20.", "of 30 s", "rate         200 /s", "due 200, answered OK 200",
 			"p99", "never: over 1 % bad", "bad so far", "timeout", "app-1 ✕ down", "app-3 ●", "▲ in force    crash", "△ 12 invalid: a reason", "Ctrl-C",
 		} {
 			if !strings.Contains(last, want) {

@@ -122,14 +122,15 @@ func errored() *tutti.Result {
 var cases = map[string]func() *tutti.Result{
 	"crash": func() *tutti.Result { return crash(6) }, "many": func() *tutti.Result { return crash(8) },
 	"steady": steady, "arms": arms, "failed": failed,
-	"invalid": invalid, "interrupted": interrupted, "errored": errored,
+	"invalid": invalid, "interrupted": interrupted, "errored": errored, "hostile": attacked,
 }
 
 func TestGolden(t *testing.T) {
 	for name, of := range cases {
+		r := of()
 		for ext, draw := range formats {
 			t.Run(name+"."+ext, func(t *testing.T) {
-				golden(t, filepath.Join("testdata", name+"."+ext), render(t, of(), draw))
+				golden(t, filepath.Join("testdata", name+"."+ext), render(t, r, draw))
 			})
 		}
 	}

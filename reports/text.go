@@ -63,6 +63,9 @@ func (t *terminal) line(s string) {
 	t.b.WriteByte('\n')
 }
 
+// head is a table's head.
+func (t *terminal) head(s string) { t.line(t.paint(strings.TrimRight(s, " "), dim)) }
+
 // SGR codes: bold, dim, and the colours of verdicts.
 const (
 	bold   = "1"
@@ -134,13 +137,13 @@ func (t *terminal) objectives(s *sheet) error {
 		room -= widest(rows, i)
 	}
 	for _, r := range rows {
-		r[1] = cut(r[1], max(room, 20))
+		r[1] = cut(r[1], max(room, 10))
 	}
 	lines, err := grid(rows, []tw.Align{tw.AlignLeft, tw.AlignLeft, tw.AlignRight, tw.AlignRight})
 	if err != nil {
 		return err
 	}
-	t.line(t.paint(lines[0], dim))
+	t.head(lines[0])
 	indent := strings.Repeat(" ", 3+widest(rows, 0))
 	for i, r := range s.objectives.rows {
 		mark := flat(r.cells[0].plain())
@@ -159,13 +162,17 @@ func (t *terminal) objectives(s *sheet) error {
 	return nil
 }
 
-// arms draws the overview, two arms beside each other.
+// arms draws the overview, two arms beside each other where there is room.
 func (t *terminal) arms(s *sheet) error {
 	if len(s.overview.rows) == 0 {
 		return nil
 	}
-	for from := 0; from < len(s.arms); from += 2 {
-		to := min(from+2, len(s.arms))
+	beside := 2
+	if t.width < 74 {
+		beside = 1
+	}
+	for from := 0; from < len(s.arms); from += beside {
+		to := min(from+beside, len(s.arms))
 		head := []string{""}
 		align := []tw.Align{tw.AlignLeft}
 		for _, a := range s.arms[from:to] {
@@ -184,7 +191,7 @@ func (t *terminal) arms(s *sheet) error {
 		if err != nil {
 			return err
 		}
-		t.line(t.paint(lines[0], dim))
+		t.head(lines[0])
 		for _, l := range lines[1:] {
 			t.line(l)
 		}
