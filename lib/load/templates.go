@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +9,8 @@ import (
 	"sort"
 	"strings"
 	"text/template"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Templates are the requests of a plan, ready to be filled in. They are safe for
@@ -123,9 +124,10 @@ func (t *Templates) entry(r Request) (entry, error) {
 		}
 		e.fixedURL = u
 	}
-	// net/http is the judge of methods and hosts.
-	_, err := http.NewRequestWithContext(context.Background(), e.method, t.base, nil)
-	return e, err
+	if !httpguts.ValidHeaderFieldName(e.method) { // both are tokens (RFC 9110, 5.6.2)
+		return e, fmt.Errorf("method %q: want one such as GET", e.method)
+	}
+	return e, nil
 }
 
 func newText(what, s string) (text, error) {
