@@ -1,10 +1,6 @@
 package cmd
 
 import (
-	"context"
-
-	"github.com/tutti-bench/tutti/lib/driver/docker"
-	"github.com/tutti-bench/tutti/lib/driver/process"
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/fault/node"
 	"github.com/tutti-bench/tutti/lib/load"

@@ -28,6 +28,7 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	args     []string
+	teller   teller
 }
 
 // Main runs the command line and returns the exit code.
@@ -47,7 +48,7 @@ func Main(kit Kit, args []string, in io.Reader, out, errw io.Writer) (code int) 
 	ctx := context.Background()
 	if len(args) == 0 || !slices.Contains([]string{"agent", "watchdog", "target"}, args[0]) { // these end in ways of their own
 		var stop context.CancelFunc
-		ctx, stop = interruptible(errw)
+		ctx, stop = a.interruptible()
 		defer stop()
 	}
 	err := root.ExecuteContext(ctx)
@@ -96,7 +97,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 
 // interruptible makes a context that the first Ctrl-C or SIGTERM cancels: everything is undone and
 // torn down. The second leaves at once; the watchdog cleans up then.
-func interruptible(errw io.Writer) (context.Context, context.CancelFunc) {
+func (a *app) interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -109,11 +110,11 @@ func interruptible(errw io.Writer) (context.Context, context.CancelFunc) {
 			case <-signals:
 			}
 			if n > 1 {
-				fmt.Fprintln(errw, "\ntutti: left at once; the watchdog removes what is left within 15 s")
+				fmt.Fprintln(a.err, "\ntutti: left at once; the watchdog removes what is left within 15 s")
 				os.Exit(exitInterrupted)
 			}
-			fmt.Fprintln(errw, "\ntutti: interrupted: undoing faults and removing the target; once more to leave at once")
 			cancel(errInterrupted)
+			a.tell("interrupted: undoing faults and removing the target; once more to leave at once")
 		}
 	}()
 	return ctx, func() {

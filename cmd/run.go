@@ -79,6 +79,7 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 		return err
 	}
 	view := a.newView()
+	defer view.close()
 	o.Hooks = view.hooks(s)
 	p, err := tutti.Prepare(ctx, s, o)
 	if err != nil {
@@ -139,7 +140,7 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	fmt.Fprintf(b, "%s: %s\n", s.Name, s.Hypothesis)
 	fmt.Fprintf(b, "engine    %s (%s)\n", p.Facts.Driver, p.Why)
 	fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
-	fmt.Fprintf(b, "blocks    %d with %s each, seed %d; about %v\n", s.Repeats, count(len(s.Arms), "trial"), s.Seed, p.Plan.Duration(6*time.Second).Round(time.Second))
+	fmt.Fprintf(b, "blocks    %d with %s each, seed %d; about %v\n", s.Repeats, count(len(s.Arms), "trial"), s.Seed, p.Plan.Duration(tutti.PerTrial).Round(time.Second))
 	for _, arm := range s.Arms {
 		fmt.Fprintf(b, "arm       %s%s\n", arm.Name, replicas(p.Plan, arm))
 	}
@@ -185,4 +186,3 @@ func replicas(p *plan.Plan, arm scenario.Arm) string {
 
 // reportPath is where a run's report is, as the reader would type it.
 func reportPath(dir string) string { return filepath.Join(dir, "report.html") }
-

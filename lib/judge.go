@@ -21,7 +21,7 @@ func Judge(dir string, kit plan.Kit) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("judge run: %w", err)
 	}
-	verdict := slo.Judge(slo.Input{Objectives: j.scenario.Objectives, Blocks: j.blocks(), Repeats: j.plan.Repeats, Lost: j.lost()})
+	verdict := slo.Judge(slo.Input{Objectives: j.scenario.Objectives, Blocks: j.blocks(), Repeats: j.plan.Repeats, Lost: j.lost(), PerBlock: j.perBlock()})
 	run := j.run(verdict)
 	if err := j.folder.WriteRun(run); err != nil {
 		return nil, err
@@ -106,6 +106,19 @@ func (j *judging) arms() []string {
 		}
 	}
 	return names
+}
+
+// perBlock is how long a block takes: from the start of load of its first trial to that of the next block's, on
+// the average; 0 where there are fewer than two.
+func (j *judging) perBlock() time.Duration {
+	if len(j.trials) < 2 || len(j.arms()) == 0 {
+		return 0
+	}
+	first, last := j.trials[0].Rec, j.trials[len(j.trials)-1].Rec
+	if first.Zero.IsZero() || last.Zero.IsZero() {
+		return 0
+	}
+	return last.Zero.Sub(first.Zero) / time.Duration(len(j.trials)-1) * time.Duration(len(j.arms()))
 }
 
 // lost says for every block that cannot count why.

@@ -49,8 +49,8 @@ type Hooks struct {
 	Done    func(t plan.Trial, a *analysis.Trial, err error)
 }
 
-// perTrial is what starting and removing a target takes, until a run knows better.
-const perTrial = 6 * time.Second
+// PerTrial is what starting and removing a target takes, until a run knows better.
+const PerTrial = 6 * time.Second
 
 // A Prepared run is planned, and nothing of it has started.
 type Prepared struct {
@@ -300,7 +300,7 @@ func (r *running) left(n int) time.Duration {
 	s := r.Plan.Scenario
 	one := r.took
 	if one == 0 {
-		one = s.Load.Warmup + s.Load.For + perTrial
+		one = s.Load.Warmup + s.Load.For + PerTrial
 	}
 	return time.Duration(n) * one
 }

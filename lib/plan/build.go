@@ -37,11 +37,7 @@ func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.
 	if err := first[0].Load.Check(); err != nil {
 		return nil, scenario.Errors{p.wrong(0, "load: "+err.Error())}
 	}
-	for _, o := range s.Objectives {
-		if ok, why := slo.Reachable(o, s.Repeats); !ok {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("%s:%d: %s: %s", s.File, o.Line, o.Text, why))
-		}
-	}
+	p.Warnings = append(p.Warnings, slo.Unreachable(s.Objectives, s.Repeats)...)
 	return p, nil
 }
 

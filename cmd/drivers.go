@@ -1,0 +1,146 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/tutti-bench/tutti/lib/driver/docker"
+	"github.com/tutti-bench/tutti/lib/driver/process"
+	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/watchdog"
+)
+
+// openDocker opens the Docker driver for a run: first the run's lock and the watchdog, then the
+// engine. What dead runs have left there is removed on the way.
+func openDocker(ctx context.Context, run string) (target.Driver, func(context.Context) error, error) {
+	d, err := newDocker(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, release, err := guard(ctx, watchdog.Order{Run: run, Driver: "docker", Env: d.Env()})
+	if err != nil {
+		return nil, nil, errors.Join(err, d.Close())
+	}
+	reap(ctx, d)
+	return d, func(ctx context.Context) error { return errors.Join(release(ctx), d.Close()) }, nil
+}
+
+func newDocker(ctx context.Context) (*docker.Driver, error) {
+	host, err := watchdog.HostID()
+	if err != nil {
+		return nil, fmt.Errorf("tell this machine's things from others' on the engine: %w", err)
+	}
+	return docker.New(ctx, docker.Config{Host: host})
+}
+
+// reap removes what runs have left that are not alive. It is a courtesy: an engine that does not
+// answer is told of by the probe that follows, and what stays is the next run's or `tutti clean`'s.
+func reap(ctx context.Context, d *docker.Driver) {
+	runs, err := d.Runs(ctx)
+	if err != nil {
+		return
+	}
+	for run := range runs {
+		if !watchdog.Held(run) {
+			_, _ = d.Sweep(ctx, run)
+		}
+	}
+}
+
+// openProcess opens the process driver for a run, with a watchdog that knows every child.
+func openProcess(ctx context.Context, run string) (target.Driver, func(context.Context) error, error) {
+	dog, release, err := guard(ctx, watchdog.Order{Run: run, Driver: "process"})
+	if err != nil {
+		return nil, nil, err
+	}
+	d := process.New(process.Config{Register: dog.Pid, Temp: dog.Temp})
+	return d, release, nil
+}
+
+// guard takes the run's lock and starts its watchdog.
+func guard(ctx context.Context, o watchdog.Order) (*watchdog.Dog, func(context.Context) error, error) {
+	const what = "start the watchdog, which cleans up if this program is killed"
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", what, err)
+	}
+	unlock, err := watchdog.Lock(o.Run)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mark run %s as alive: %w", o.Run, err)
+	}
+	dog, err := watchdog.Start(ctx, exe, []string{"watchdog"}, o)
+	if err != nil {
+		unlock()
+		return nil, nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return dog, func(ctx context.Context) error {
+		defer unlock()
+		return dog.Release(ctx)
+	}, nil
+}
+
+// watchdogCommand is the watchdog's own process.
+func (a *app) watchdogCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "watchdog", Hidden: true, Args: exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			return watchdog.Serve(a.in, a.out, map[string]watchdog.Sweeper{"docker": sweepDocker, "process": nil})
+		},
+	}
+}
+
+func sweepDocker(ctx context.Context, o watchdog.Order) (int, error) {
+	d, err := newDocker(ctx)
+	if err != nil {
+		return 0, err
+	}
+	found, err := d.Sweep(ctx, o.Run)
+	return found, errors.Join(err, d.Close())
+}
+
+func (a *app) cleanCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "clean", Short: "Remove what killed runs have left on the engine",
+		Long: `Clean removes containers, networks and volumes that carry our label and belong to
+runs of this machine that are not alive. A run that is under way is left alone, and
+nothing without our label is ever touched.`,
+		Args: exactly(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			d, err := newDocker(c.Context())
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.clean(c.Context(), d), d.Close())
+		},
+	}
+}
+
+func (a *app) clean(ctx context.Context, d *docker.Driver) error {
+	if _, err := d.Probe(ctx); err != nil {
+		return err
+	}
+	runs, err := d.Runs(ctx)
+	if err != nil {
+		return &target.UnavailableError{What: "list what runs have left", Err: err}
+	}
+	var errs []error
+	for run, r := range runs {
+		if watchdog.Held(run) {
+			fmt.Fprintf(a.out, "run %s is alive: left alone\n", run)
+			continue
+		}
+		if _, err := d.Sweep(ctx, run); err != nil {
+			errs = append(errs, fmt.Errorf("remove what run %s has left: %w", run, err))
+			continue
+		}
+		fmt.Fprintf(a.out, "run %s: removed %s, %s, %s\n", run,
+			count(r.Containers, "container"), count(r.Networks, "network"), count(r.Volumes, "volume"))
+	}
+	if len(runs) == 0 {
+		fmt.Fprintln(a.out, "nothing is left of any run")
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,198 @@
+package cmd_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/analysis"
+)
+
+// A truth is a run against a target whose misbehaviour is known: one node of our own, asked directly, which
+// also counts what it does.
+type truth struct {
+	node   string // flags of the node
+	rate   int
+	secs   int
+	limit  string // timeout
+	faults string // a line of YAML, or ""
+}
+
+const truthCompose = `
+services:
+  app:
+    image: tutti
+    command: [target, node, %s]
+    healthcheck:
+      test: ["CMD", "/tutti", "target", "check", "http://127.0.0.1:8080/healthz"]
+      interval: 1s
+      start_period: 10s
+      start_interval: 100ms
+`
+
+const truthScenario = `
+version: 1
+name: truth
+target:
+  compose: compose.yaml
+  ingress: http://app:8080
+  ready: {path: /healthz, within: 30s}
+  nodes: app
+  node_header: X-Node
+load: {rate: %d/s, for: %ds, warmup: 1s, timeout: %s, requests: [GET /]}
+%s
+objectives: [target.availability >= 1%%]
+repeats: 1
+`
+
+// run runs the scenario with one engine and returns what was measured, and what the node says of itself.
+func (tr truth) run(t *testing.T, engine string) (*analysis.Trial, nodeLog) {
+	t.Helper()
+	dir := t.TempDir()
+	flags := strings.Join(strings.Fields(tr.node), ", ")
+	write(t, filepath.Join(dir, "compose.yaml"), fmt.Sprintf(truthCompose, flags))
+	write(t, filepath.Join(dir, "truth.yaml"), fmt.Sprintf(truthScenario, tr.rate, tr.secs, tr.limit, tr.faults))
+	out := filepath.Join(dir, "run")
+	c := exec.Command(binary(t), "run", "--engine", engine, "--out", out, filepath.Join(dir, "truth.yaml"))
+	if b, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("tutti run: %v\n%s", err, b)
+	}
+	res, err := tutti.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.Trials[0], readNodeLog(t, filepath.Join(out, "trials", "target-1", "logs", "app-1.log"))
+}
+
+// nodeLog is the node's own account of what it did, the warm-up included.
+type nodeLog struct{ failed, reset uint64 }
+
+func readNodeLog(t *testing.T, name string) nodeLog {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(b), "node serves") {
+		t.Fatalf("%s is not the log of a node:\n%s", name, b)
+	}
+	return nodeLog{
+		failed: uint64(strings.Count(string(b), "failed on purpose")),
+		reset:  uint64(strings.Count(string(b), "reset on purpose")),
+	}
+}
+
+// near checks a metric of whole measured load to within 2 % and 5 ms.
+func near(t *testing.T, tr *analysis.Trial, metric string, want float64) {
+	t.Helper()
+	ref := analysis.Ref{Metric: metric}
+	if len(tr.Rec.Faults) == 1 {
+		if s, _ := analysis.SpecOf(metric); s.OfFault {
+			ref.Fault = tr.Rec.Faults[0].Name
+		}
+	}
+	within(t, tr, ref, want, 0.02*want+0.005)
+}
+
+func within(t *testing.T, tr *analysis.Trial, ref analysis.Ref, want, tolerance float64) {
+	t.Helper()
+	v := tr.Metric(ref)
+	if v.State != analysis.OK || math.Abs(v.V-want) > tolerance {
+		t.Errorf("%s is %v (%s %s), want %v ± %v", ref, v.V, v.State, v.Why, want, tolerance)
+	} else {
+		t.Logf("%s is %.4f, arithmetic says %.4f", ref, v.V, want)
+	}
+}
+
+// bad counts bad requests, the warm-up included: the node cannot tell them apart.
+func bad(tr *analysis.Trial) (n uint64) {
+	for _, b := range tr.Rec.Bins {
+		n += b.Due - b.Good
+	}
+	return n
+}
+
+func valid(t *testing.T, tr *analysis.Trial) {
+	t.Helper()
+	if p := tr.Problems(); len(p) > 0 {
+		t.Errorf("the trial is invalid: %s", strings.Join(p, "; "))
+	}
+}
+
+// truths are the runs that the numbers are held against arithmetic and the target's own log with.
+func truths(t *testing.T, engine string) {
+	t.Run("answers in 20 ms", func(t *testing.T) {
+		tr, _ := truth{node: "--delay=20ms", rate: 200, secs: 5, limit: "1s"}.run(t, engine)
+		valid(t, tr)
+		near(t, tr, "availability", 1)
+		for _, q := range []string{"p50", "p90"} {
+			near(t, tr, q, 0.020)
+		}
+		near(t, tr, "longest_silence", 1.0/200)
+	})
+	t.Run("fails every tenth", func(t *testing.T) {
+		tr, log := truth{node: "--delay=20ms --fail-every=10", rate: 200, secs: 5, limit: "1s"}.run(t, engine)
+		valid(t, tr)
+		near(t, tr, "availability", 0.9)
+		near(t, tr, "p50", 0.020)
+		if v := tr.Metric(analysis.Ref{Metric: "p99"}); v.State != analysis.Never {
+			t.Errorf("p99 is %v %s, want never: a tenth of the requests got no answer that counts", v.V, v.State)
+		}
+		if got := bad(tr); got != log.failed {
+			t.Errorf("%d requests are bad, the node failed %d", got, log.failed)
+		}
+	})
+	t.Run("freezes once for 2 s", func(t *testing.T) {
+		// 1 s of warm-up, so it is frozen from 4 s to 6 s of measured load. Whatever is in work at 4 s, or due
+		// before 5.02 s, is not done after 1 s: 1.04 s without a good due time, 208 of 2,000 requests. The 196 due
+		// until 6 s wait 1 s to 20 ms, evenly.
+		tr, _ := truth{node: "--delay=20ms --freeze-at=5s --freeze-for=2s", rate: 200, secs: 10, limit: "1s"}.run(t, engine)
+		valid(t, tr)
+		near(t, tr, "availability", 1-208.0/2000)
+		near(t, tr, "longest_silence", 1.04)
+		near(t, tr, "p50", 0.020)
+		near(t, tr, "ok_p99", 0.020+0.98*(1-0.01*1792/196))
+	})
+	t.Run("resets every 200th on a reused connection", func(t *testing.T) {
+		tr, log := truth{node: "--delay=20ms --reset-every=200", rate: 400, secs: 10, limit: "1s"}.run(t, engine)
+		valid(t, tr)
+		if got := bad(tr); got != log.reset || got == 0 {
+			t.Errorf("%d requests are bad, the node reset %d", got, log.reset)
+		}
+		near(t, tr, "availability", 1-1.0/200)
+	})
+	t.Run("killed at 3 s for 3 s", func(t *testing.T) {
+		dies(t, engine, "faults: [{name: f, at: 3s, kill: app, for: 3s}]")
+	})
+	t.Run("paused at 3 s for 3 s", func(t *testing.T) {
+		dies(t, engine, "faults: [{name: f, at: 3s, pause: app, for: 3s}]")
+	})
+}
+
+// dies checks what is measured of a declared death against its measured edges, to within a window.
+func dies(t *testing.T, engine, fault string) {
+	t.Helper()
+	tr, _ := truth{node: "--delay=20ms", rate: 200, secs: 14, limit: "500ms", faults: fault}.run(t, engine)
+	valid(t, tr)
+	f := tr.Rec.Faults[0]
+	if f.Onset == nil || f.Heal == nil {
+		t.Fatalf("the fault has no edges: %+v", f)
+	}
+	const window = 1.0
+	off := (f.Heal.To - f.Onset.To).Seconds()
+	if lag := f.Onset.To - 3*time.Second; lag < 0 || lag > time.Second {
+		t.Errorf("onset at %v, planned at 3s", f.Onset.To)
+	}
+	within(t, tr, analysis.Ref{Metric: "first_error", Fault: "f"}, 0, window)
+	within(t, tr, analysis.Ref{Metric: "recovery", Fault: "f"}, off, window)
+	within(t, tr, analysis.Ref{Metric: "downtime"}, off, window)
+	within(t, tr, analysis.Ref{Metric: "longest_silence"}, off, window)
+}
+
+func TestTruthOnProcesses(t *testing.T) { truths(t, "process") }

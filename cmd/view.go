@@ -1,0 +1,92 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/plan"
+	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/trial"
+	"github.com/tutti-bench/tutti/reports"
+)
+
+// A view shows a run while it goes on, on standard error: the answer comes on standard output.
+type view struct {
+	a    *app
+	live *reports.Live
+}
+
+// A teller says things to the reader: on the live view while there is one, else plainly. Two writers on one
+// terminal would spoil each other's lines.
+type teller struct {
+	mu   sync.Mutex
+	live *reports.Live
+}
+
+func (a *app) tell(format string, args ...any) {
+	a.teller.mu.Lock()
+	defer a.teller.mu.Unlock()
+	text := clean(fmt.Sprintf(format, args...))
+	if a.teller.live != nil {
+		a.teller.live.Note(text)
+		return
+	}
+	fmt.Fprintln(a.err, text)
+}
+
+func (a *app) newView() *view {
+	_, tty := terminal(a.err)
+	live := reports.NewLive(a.err, reports.LiveOptions{
+		TTY: tty && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == "", Color: colour(a.err), Width: func() int { return width(a.err) },
+	})
+	a.teller.mu.Lock()
+	defer a.teller.mu.Unlock()
+	a.teller.live = live
+	return &view{a: a, live: live}
+}
+
+// close leaves the terminal in order. It may be called twice.
+func (v *view) close() {
+	v.a.teller.mu.Lock()
+	defer v.a.teller.mu.Unlock()
+	if v.a.teller.live != nil {
+		_ = v.live.Close() // a terminal that cannot be written to cannot be told so
+		v.a.teller.live = nil
+	}
+}
+
+func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
+	return tutti.Hooks{
+		Engine: func(f target.Facts, why string) { v.a.tell("engine %s: %s", f.Driver, why) },
+		Trial: func(t plan.Trial, of int, left time.Duration) {
+			lt := reports.LiveTrial{
+				Scenario: s.Name, Arm: t.Arm, Block: t.Block, Blocks: s.Repeats, N: t.Order, Of: of,
+				Warmup: t.Load.Rate.Warmup, For: t.Load.Rate.For, Rate: t.Load.Rate.PerSecond, Left: left,
+			}
+			for _, st := range t.Steps {
+				lt.Faults = append(lt.Faults, reports.LiveFault{Name: st.Name, At: st.At, For: st.For})
+			}
+			v.live.Trial(lt)
+		},
+		Within: trial.Hooks{Stage: v.live.Stage, Started: v.live.Started, Bin: v.live.Bin, Event: v.live.Event},
+		Done:   func(_ plan.Trial, a *analysis.Trial, err error) { v.live.Done(a.Problems(), err) },
+	}
+}
+
+// planned says what will be done, before it is.
+func (v *view) planned(p *tutti.Prepared) {
+	s := p.Plan.Scenario
+	v.a.tell("%s: %s of %s, about %v; %s", s.Name, count(s.Repeats, "block"), count(len(s.Arms), "arm"),
+		p.Plan.Duration(tutti.PerTrial).Round(time.Second), "run "+p.ID)
+	for _, n := range p.Notes {
+		v.a.tell("note: %s", n)
+	}
+	for _, w := range p.Plan.Warnings {
+		v.a.tell("warning: %s", w)
+	}
+}
