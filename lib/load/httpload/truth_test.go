@@ -3,6 +3,7 @@ package httpload_test
 import (
 	"math"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,6 +48,36 @@ func TestFreezeOfTheServerByDueTime(t *testing.T) {
 	log := logged(t, p.Rate, b.zero, s.Log())
 	for _, q := range []float64{0.95, 0.99, 0.999, 1} {
 		checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
+	}
+}
+
+// A generator that gets no time for a while blames itself: what it can no longer send in time is
+// unsent and no timeout, and what it sends late has its lag told.
+func TestFreezeOfTheGenerator(t *testing.T) {
+	s := serve(t, new(loadtest.Server))
+	p := plan(s, 100, 600*time.Millisecond)
+	p.Timeout = 200 * time.Millisecond
+	var mu sync.Mutex
+	count, lag := make(map[record.Class]int), time.Duration(0)
+	frozen := func(zero time.Time) { time.Sleep(time.Until(zero.Add(350 * time.Millisecond))) }
+	err := new(httpload.Generator).Generate(t.Context(), p, frozen, func(x record.Sample) {
+		mu.Lock()
+		defer mu.Unlock()
+		count[x.Class]++
+		lag = max(lag, x.OwnLag())
+		if x.Class == record.Unsent && x.Sent != record.None {
+			t.Errorf("request due at %v was sent at %v and is unsent", x.Due, x.Sent)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Due before 150 ms, and so beyond their deadline when sending began: 15 of 60.
+	if n := count[record.Unsent]; n < 15 || n+len(s.Log()) > 60 {
+		t.Errorf("%v; the server saw %d", count, len(s.Log()))
+	}
+	if lag < 100*time.Millisecond {
+		t.Errorf("own lag is at most %v, though nothing was sent for 350ms", lag)
 	}
 }
 
