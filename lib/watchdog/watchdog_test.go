@@ -269,15 +269,17 @@ func TestTemp(t *testing.T) {
 
 func TestQuiet(t *testing.T) {
 	for name, c := range map[string]struct {
-		found []int // by sweep; 0 after them; −1 is an error
+		found []int         // by sweep; 0 after them; −1 is an error
+		takes time.Duration // each sweep
 		least time.Duration
 		most  time.Duration
 		fails bool
 	}{
-		"nothing":        {nil, 3 * time.Second, 4 * time.Second, false},
-		"appears late":   {[]int{0, 0, 1}, 5 * time.Second, 6 * time.Second, false},
-		"engine is busy": {[]int{-1, -1, 2}, 3 * time.Second, 5 * time.Second, false},
-		"never quiet":    {many(1000, 1), 60 * time.Second, 61 * time.Second, true},
+		"nothing":        {nil, 0, 3 * time.Second, 4 * time.Second, false},
+		"appears late":   {[]int{0, 0, 1}, 0, 5 * time.Second, 6 * time.Second, false},
+		"engine is busy": {[]int{-1, -1, 2}, 0, 3 * time.Second, 5 * time.Second, false},
+		"slow engine":    {nil, 3 * time.Second, 11 * time.Second, 12 * time.Second, false},
+		"never quiet":    {many(1000, 1), 0, 60 * time.Second, 61 * time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TUTTI_CACHE", t.TempDir())
@@ -285,6 +287,7 @@ func TestQuiet(t *testing.T) {
 				begun, n := time.Now(), 0
 				err := serve(t, func(context.Context, watchdog.Order) (int, error) {
 					n++
+					time.Sleep(c.takes)
 					switch {
 					case n > len(c.found):
 						return 0, nil

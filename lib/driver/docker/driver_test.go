@@ -426,8 +426,12 @@ func TestDynamicBinary(t *testing.T) {
 		}, "no Linux binary"},
 		"other arch": {func(t *testing.T) string {
 			t.Helper()
-			return compile(t, "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
-		}, "EM_AARCH64"},
+			other := "arm64"
+			if runtime.GOARCH == other {
+				other = "amd64"
+			}
+			return compile(t, "GOOS=linux", "GOARCH="+other, "CGO_ENABLED=0")
+		}, "the engine runs " + runtime.GOARCH},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, "1.51")
@@ -446,12 +450,11 @@ func TestDynamicBinary(t *testing.T) {
 	}
 }
 
-// dynamic is a program that needs a loader: this machine's go command is one where it
-// was linked so, else the shell.
+// dynamic is a program that needs a loader, as every distribution's shell does.
 func dynamic(t *testing.T) string {
 	t.Helper()
-	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		t.Skip("needs a dynamically linked linux/amd64 program; this machine has none")
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a dynamically linked Linux program; this machine has none")
 	}
 	path, err := exec.LookPath("sh")
 	if err != nil {

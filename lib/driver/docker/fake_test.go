@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -93,7 +94,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Api-Version", f.version)
 		w.Header().Set("Ostype", "linux")
 	case path == "/info":
-		reply(w, map[string]any{"OSType": "linux", "Architecture": "x86_64", "ServerVersion": "29.0.0", "SystemTime": time.Now().Format(time.RFC3339Nano)})
+		reply(w, map[string]any{"OSType": "linux", "Architecture": runtime.GOARCH, "ServerVersion": "29.0.0", "SystemTime": time.Now().Format(time.RFC3339Nano)})
 	case path == "/events":
 		f.stream(w, r)
 	case strings.HasPrefix(path, "/images/") && strings.HasSuffix(path, "/json"):
