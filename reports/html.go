@@ -106,7 +106,8 @@ func (s *sheet) sentenceHTML() string {
 		case p.strong:
 			b.WriteString("<b>" + esc(p.text) + "</b>")
 		case p.iv:
-			b.WriteString(`<span class="ci">` + esc(p.text) + "</span>")
+			// Parts break between each other only: a line may end after any dash otherwise.
+			b.WriteString(`<span class="ci"><span>` + strings.ReplaceAll(esc(p.text), ", ", ",</span> <span>") + "</span></span>")
 		default:
 			b.WriteString(esc(p.text))
 		}

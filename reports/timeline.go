@@ -323,11 +323,7 @@ func (t *timeline) finding() string {
 
 func percent(share float64) string {
 	sc := scale{times: 100, ratio: true}
-	t := sc.format(share, sc.decimals(share))
-	if strings.Contains(t, ".") {
-		t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
-	}
-	return t + nb + "%"
+	return strings.TrimSuffix(sc.format(share, sc.decimals(share)), ".00") + nb + "%"
 }
 
 func (t *timeline) what() string {
@@ -380,7 +376,7 @@ func (t *timeline) draw(f frame1) string {
 		}
 	}
 	y := 26.0
-	latency := [2]float64{y, y + 40 + f.latency}
+	latency := [2]float64{y, y + t.never() + f.latency}
 	avail := [2]float64{latency[1] + 38, latency[1] + 38 + f.avail}
 	nodes := [2]float64{avail[1] + 52, avail[1] + 52 + lanes}
 	if len(t.lanes) == 0 {
@@ -434,6 +430,12 @@ func (t *timeline) drawBands(c *canvas, x func(float64) float64, panels ...[2]fl
 		}
 	}
 }
+
+// neverPitch is the distance of the arms' bars in the row of "never".
+const neverPitch = 16
+
+// never is the height of that row.
+func (t *timeline) never() float64 { return max(40, neverPitch*float64(len(t.lines))+6) }
 
 // latencyRange is the axis of times: whole 1-2-5 steps around all that is drawn.
 func (t *timeline) latencyRange() (lo, hi float64) {
@@ -493,7 +495,7 @@ func (t *timeline) drawLatency(c *canvas, f frame1, at [2]float64) {
 	p.Y.Scale = plot.LogScale{}
 	p.X.Min, p.X.Max = 0, t.length
 	p.Y.Min, p.Y.Max = t.latencyRange()
-	q := c.panel(f.x0, at[0]+40, f.x1, at[1], p)
+	q := c.panel(f.x0, at[0]+t.never(), f.x1, at[1], p)
 	for _, k := range timeTicks(p.Y.Min, p.Y.Max) {
 		if k.Label != "" {
 			c.line("grid", f.x0, q.py(k.Value), f.x1, q.py(k.Value))
@@ -512,23 +514,29 @@ func (t *timeline) drawLatency(c *canvas, f frame1, at [2]float64) {
 		}
 		q.curve("ln p99 "+stroke(l.arm), l.p99, t.step)
 		q.curve("ln p50 "+stroke(l.arm), l.p50, t.step)
-		y := at[0] + 6 + min(float64(i)*11, 28)
+		y := at[0] + 11 + float64(i)*neverPitch
 		t.drawNever(c, q, l, y)
 		for _, k := range []struct {
 			name string
 			ps   []analysis.BandPoint
 		}{{" p99", l.p99}, {" p50", l.p50}} {
 			if v, ok := lastOK(k.ps); ok {
-				labels = append(labels, lineLabel{l.arm, l.arm.Name + k.name, q.py(v)})
+				labels = append(labels, lineLabel{l.arm, cut(visible(l.arm.Name), 14) + k.name, q.py(v)})
 			}
 		}
 	}
 	if !f.narrow {
 		lineLabels(c, f.x1+9, labels, at[0]+20, at[1])
 	} else {
-		for i, l := range t.lines {
-			c.mark(l.arm.Look, f.x0+30+float64(i%3)*105, 11)
-			c.text("lb"+strconv.Itoa(l.arm.Look), f.x0+38+float64(i%3)*105, 15.5, start, cut(visible(l.arm.Name), 12))
+		x := textWidth("hd", head) + 18
+		for _, l := range t.lines {
+			name, class := cut(visible(l.arm.Name), 12), "lb"+strconv.Itoa(l.arm.Look)
+			if x+12+textWidth(class, name) > f.w {
+				break // the marks at the lanes tell the others
+			}
+			c.mark(l.arm.Look, x, 11)
+			c.text(class, x+8, 15.5, start, name)
+			x += 24 + textWidth(class, name)
 		}
 	}
 }
@@ -572,9 +580,10 @@ func (t *timeline) drawNever(c *canvas, q *panel, l timelineArm, y float64) {
 	}
 	bars(l.p99, 3.2)
 	bars(l.p50, 5.4)
-	what := fmt.Sprintf("%s: p99 for %d"+nb+"s", l.arm.Name, n99)
+	name := cut(visible(l.arm.Name), 18)
+	what := fmt.Sprintf("%s: p99 for %d"+nb+"s", name, n99)
 	if n50 > 0 {
-		what = fmt.Sprintf("%s: p99 for %d"+nb+"s, p50 for %d"+nb+"s", l.arm.Name, n99, n50)
+		what = fmt.Sprintf("%s: p99 for %d"+nb+"s, p50 for %d"+nb+"s", name, n99, n50)
 	}
 	class, right := "lb"+strconv.Itoa(l.arm.Look), float64(q.c.Max.X)
 	if x := q.px(last) + 8; x+textWidth(class, what) <= right+100 {
@@ -673,6 +682,15 @@ type lineLabel struct {
 	arm  *arm
 	text string
 	y    float64
+}
+
+// fit cuts a text to so many pixels.
+func fit(class, s string, width float64) string {
+	s = visible(s)
+	for n := display(s); n > 1 && textWidth(class, s) > width; n-- {
+		s = cut(s, n-1)
+	}
+	return s
 }
 
 // lineLabels stand at the ends of lines, moved apart.
@@ -918,16 +936,15 @@ func (t *timeline) drawFaults(c *canvas, f frame1, x func(float64) float64, y fl
 	for _, k := range t.faults {
 		c.text("tx", f.x0-8, y+12, end, cut(visible(k.name), int((f.x0-4)/7.5)))
 		c.rect("fault", x(k.from), y, max(x(k.to)-x(k.from), 1), 15)
-		what := cut(visible(k.what), 84)
-		w := textWidth("fl", what)
-		switch {
+		switch right, left := f.w-x(k.to)-7, x(k.from)-7-f.x0; {
 		case f.narrow:
 			y += 18
-			c.text("fl", min(x(k.from), max(f.w-w, 0)), y+11, start, what)
-		case x(k.to)+7+w <= f.w:
-			c.text("fl", x(k.to)+7, y+12, start, what)
+			what := fit("fl", k.what, f.w)
+			c.text("fl", min(x(k.from), f.w-textWidth("fl", what)), y+11, start, what)
+		case right >= left || right >= textWidth("fl", visible(k.what)):
+			c.text("fl", x(k.to)+7, y+12, start, fit("fl", k.what, right))
 		default:
-			c.text("fl", x(k.from)-7, y+12, end, what)
+			c.text("fl", x(k.from)-7, y+12, end, fit("fl", k.what, left))
 		}
 		y += 24
 	}
