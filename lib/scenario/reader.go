@@ -21,7 +21,8 @@ const (
 	maxFile   = 1 << 20 // bytes
 	maxDepth  = 40      // collections within collections
 	maxNodes  = 20_000  // nodes, each alias counted as what it stands for
-	maxErrors = 50
+	maxErrors = 50      // shown
+	maxFound  = 500     // looked for
 )
 
 // A reader reads one file and collects what is wrong with it.
@@ -236,6 +237,9 @@ func (r *reader) head(n *yaml.Node) *yaml.Node {
 }
 
 func (r *reader) wrong(n *yaml.Node, format string, args ...any) *Error {
+	if len(r.errs) >= maxFound {
+		return r.wrongAt(place{}, format, args...)
+	}
 	return r.wrongAt(r.src.of(n), format, args...)
 }
 
@@ -244,7 +248,9 @@ func (r *reader) wrongAt(p place, format string, args ...any) *Error {
 		File: r.file, Line: p.line, Column: p.column, Length: p.length,
 		Msg: fmt.Sprintf(format, args...), Source: r.src.line(p.line), Above: r.src.line(p.line - 1),
 	}
-	r.errs = append(r.errs, e)
+	if len(r.errs) < maxFound {
+		r.errs = append(r.errs, e)
+	}
 	return e
 }
 

@@ -10,6 +10,7 @@ import (
 // A source is the file's text, cut into lines where YAML cuts it.
 type source struct {
 	lines [][]rune
+	texts []string // the same, shared by all errors of a line
 }
 
 // A place is a stretch of one line; line and column count from 1, in characters.
@@ -20,7 +21,7 @@ var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "
 func newSource(src []byte) *source {
 	s := new(source)
 	for _, l := range strings.Split(lineBreaks.Replace(string(src)), "\n") {
-		s.lines = append(s.lines, []rune(l))
+		s.lines, s.texts = append(s.lines, []rune(l)), append(s.texts, l)
 	}
 	return s
 }
@@ -30,7 +31,7 @@ func (s *source) line(n int) string {
 	if n < 1 || n > len(s.lines) {
 		return ""
 	}
-	return string(s.lines[n-1])
+	return s.texts[n-1]
 }
 
 // clamp puts a place inside the file.
@@ -217,7 +218,7 @@ func (w *walker) step(r rune, width int, value string) bool {
 		return false
 	}
 	rest := w.text()
-	if strings.TrimSpace(string(rest)) == "" && (r == ' ' || r == '\n') {
+	if (r == ' ' || r == '\n') && blank(rest) {
 		w.put(width)
 		if strings.Trim(value, "\n ") != "" && !strings.HasPrefix(value[width:], "\n") {
 			return w.nextLine()
@@ -241,4 +242,14 @@ func (w *walker) step(r rune, width int, value string) bool {
 	}
 	w.column++
 	return rest[0] == r
+}
+
+// blank reports whether there is nothing but spaces and tabs.
+func blank(line []rune) bool {
+	for _, r := range line {
+		if r != ' ' && r != '\t' {
+			return false
+		}
+	}
+	return true
 }
