@@ -235,6 +235,8 @@ func (t *teller) validity() {
 		t.say("No block is valid.")
 	case len(dropped) == 0 && n < t.run.Repeats:
 		t.say(fmt.Sprintf("%s of %d.", upper(t.evidence()), t.run.Repeats))
+	case len(dropped) == 0 && t.run.Verdict == rundir.Invalid:
+		t.say(upper(t.evidence()) + ".")
 	case len(dropped) == 0:
 		all := ", all valid."
 		if n == 1 {

@@ -212,7 +212,7 @@ func farApart(values []rundir.Value) bool {
 			lo, hi = min(lo, *v.Value), max(hi, *v.Value)
 		}
 	}
-	return hi > 300*lo
+	return hi > 100*lo
 }
 
 // upper makes the first letter a capital.

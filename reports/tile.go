@@ -180,7 +180,13 @@ func (s *sheet) tileNote() string {
 			due = max(due, a.Rec.Generator.Scheduled)
 		}
 	})
-	note := " with two-sided 95" + nb + "% intervals"
+	note := " from too few trials for an interval"
+	for _, t := range s.tiles {
+		if t.iv != "" {
+			note = " with two-sided 95" + nb + "% intervals"
+			break
+		}
+	}
 	if n > 0 && due > 0 {
 		note += fmt.Sprintf("; %s of %s requests, warm-up included", plural(n, "trial", "trials"), count(due))
 	}
