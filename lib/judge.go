@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
@@ -173,7 +174,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 	case j.end.Interrupted:
 		run.Verdict, run.Reasons = rundir.Interrupted, append([]string{"the run was interrupted"}, run.Reasons...)
 	case j.end.Error != "":
-		run.Verdict, run.Reasons = rundir.Errored, append([]string{j.end.Error}, run.Reasons...)
+		run.Verdict, run.Reasons = rundir.Errored, append([]string{oneLine(j.end.Error)}, run.Reasons...)
 	}
 	run.ExitCode = exitCode(run.Verdict)
 	for _, q := range s.Load.Requests {
@@ -199,6 +200,17 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Reasons = []string{}
 	}
 	return run
+}
+
+// oneLine makes one sentence of an error and its hints.
+func oneLine(s string) string {
+	var parts []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // exitCode is what the exit code of `tutti run` says of a verdict: the table in README.md.
