@@ -298,6 +298,7 @@ func (c check) cell() cell {
 		return cell{verdict: rundir.Invalid, word: "broken"}
 	case printed:
 		return quiet("for the reader")
+	case unknown:
 	}
 	return quiet("not known")
 }
@@ -306,10 +307,10 @@ func (c check) cell() cell {
 func (s *sheet) trustLead() string {
 	var bad, out []string
 	for _, c := range s.checks {
-		switch c.state {
-		case broken:
+		if c.state == broken {
 			bad = append(bad, c.name)
-		case mended:
+		}
+		if c.state == mended {
 			out = append(out, c.name)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
-
 	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"

@@ -56,11 +56,8 @@ func HTML(w io.Writer, r *tutti.Result) error {
 		Sentence: template.HTML(s.sentenceHTML()), Tiles: template.HTML(s.tilesHTML()),
 		Sections: s.sections(), Footer: "Run " + visible(s.run.ID) + ".",
 	}
-	switch s.run.Verdict {
-	case rundir.Invalid, rundir.Errored, rundir.Interrupted:
-		for _, reason := range s.moreReasons() {
-			p.Reasons = append(p.Reasons, visible(reason))
-		}
+	for _, reason := range s.moreReasons() {
+		p.Reasons = append(p.Reasons, visible(reason))
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, p); err != nil {
@@ -70,9 +67,11 @@ func HTML(w io.Writer, r *tutti.Result) error {
 	return err
 }
 
-// moreReasons are all reasons, if there are more than the sentence has room for.
+// moreReasons are all reasons of a run without a judgement, if there are more than the
+// sentence has room for.
 func (s *sheet) moreReasons() []string {
-	if len(s.run.Reasons) < 2 {
+	judged := s.run.Verdict != rundir.Invalid && s.run.Verdict != rundir.Errored && s.run.Verdict != rundir.Interrupted
+	if judged || len(s.run.Reasons) < 2 {
 		return nil
 	}
 	return s.run.Reasons

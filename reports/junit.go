@@ -79,8 +79,11 @@ func JUnit(w io.Writer, r *tutti.Result) error {
 	suite := junitSuite{
 		Name: visible(s.run.Name), Time: took, File: visible(p.Scenario), Out: visible(s.sentenceText()),
 		Properties: &junitProperties{[]junitProperty{
-			{"verdict", string(s.run.Verdict)}, {"exit_code", strconv.Itoa(s.run.ExitCode)}, {"run", visible(s.run.ID)},
-			{"engine", visible(p.Engine)}, {"seed", strconv.FormatInt(p.Seed, 10)},
+			{"verdict", string(s.run.Verdict)},
+			{"exit_code", strconv.Itoa(s.run.ExitCode)},
+			{"run", visible(s.run.ID)},
+			{"engine", visible(p.Engine)},
+			{"seed", strconv.FormatInt(p.Seed, 10)},
 		}},
 	}
 	if !p.Started.IsZero() {
@@ -127,8 +130,7 @@ func JUnit(w io.Writer, r *tutti.Result) error {
 // runCase is a case of its own for a run that has no judgement at all.
 func (s *sheet) runCase() *junitCase {
 	c := &junitCase{Class: visible(s.run.Name), Name: "the run came to its end", Time: "0.000", File: visible(s.run.Provenance.Scenario)}
-	switch s.run.Verdict {
-	case rundir.Errored, rundir.Interrupted:
+	if s.run.Verdict == rundir.Errored || s.run.Verdict == rundir.Interrupted {
 		c.Error = message(string(s.run.Verdict), strings.Join(s.run.Reasons, "\n"))
 	}
 	return c
@@ -168,8 +170,12 @@ func (s *sheet) objectiveCase(o rundir.Objective, r row) junitCase {
 		}
 	}
 	c.Properties.List = []junitProperty{
-		{"verdict", string(o.Verdict)}, {"severity", string(o.Severity)}, {"form", string(o.Form)},
-		{"unit", string(o.Unit)}, {"state", string(o.State)}, {"n", strconv.Itoa(o.N)},
+		{"verdict", string(o.Verdict)},
+		{"severity", string(o.Severity)},
+		{"form", string(o.Form)},
+		{"unit", string(o.Unit)},
+		{"state", string(o.State)},
+		{"n", strconv.Itoa(o.N)},
 	}
 	prop("value", o.Value.Value)
 	prop("ci_low", o.Low)

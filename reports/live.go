@@ -63,6 +63,8 @@ type Live struct {
 	closed  bool
 	s       liveState
 
+	closing chan struct{} // no more will come
+
 	wake chan struct{} // there is something to write
 	done chan struct{} // the writer has ended
 }
@@ -89,7 +91,7 @@ func NewLive(w io.Writer, o LiveOptions) *Live {
 	if o.Width == nil {
 		o.Width = func() int { return 80 }
 	}
-	l := &Live{w: w, o: o, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Live{w: w, o: o, closing: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.write()
 	return l
 }
@@ -232,7 +234,10 @@ func (l *Live) Note(what string) {
 // terminal that does not read for two seconds at most. The error is the first that writing met.
 func (l *Live) Close() error {
 	l.mu.Lock()
-	l.closed = true
+	if !l.closed {
+		l.closed = true
+		close(l.closing)
+	}
 	l.mu.Unlock()
 	l.poke()
 	t := time.NewTimer(flushTime)
@@ -281,7 +286,10 @@ func (l *Live) write() {
 			return
 		}
 		if l.o.TTY {
-			time.Sleep(redraw)
+			select {
+			case <-time.After(redraw):
+			case <-l.closing:
+			}
 		}
 	}
 }
@@ -407,7 +415,7 @@ func (l *Live) draw() []string {
 		out = append(out, cut("  "+bar(t, now, min(width-24, 56)), width))
 	}
 	out = append(out, "")
-	v := s.vital(now)
+	v := s.vital()
 	line("rate", v.rate)
 	line("p99", v.p99)
 	line("answered OK", v.good)
@@ -471,7 +479,7 @@ type vitals struct{ rate, p99, good, bad string }
 
 const strip = 21 // seconds
 
-func (s *liveState) vital(now time.Duration) vitals {
+func (s *liveState) vital() vitals {
 	type second struct {
 		due, good uint64
 		ok        record.Hist

@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	tutti "github.com/tutti-bench/tutti/lib"
-	"github.com/tutti-bench/tutti/lib/rundir"
 )
 
 // maxMarkdown bounds a summary, so that it also fits a comment on a pull request.
@@ -21,9 +20,7 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	v := s.run.Verdict
 	m.para(fmt.Sprintf("## %s %s: %s", verdictMark(v), upper(verdictWord(v)), inline(s.run.Name)))
 	m.para(m.sentence(s))
-	if v == rundir.Invalid || v == rundir.Errored || v == rundir.Interrupted {
-		m.list(s.moreReasons())
-	}
+	m.list(s.moreReasons())
 	m.table("### Objectives", s.objectives, len(s.run.Objectives) > 0)
 	m.table("### Arms", s.overview, len(s.overview.rows) > 0)
 	m.table("### Faults and events", s.events, len(s.events.rows) > 0)

@@ -25,8 +25,13 @@ func (s *sheet) objectiveTable() table {
 	for _, o := range s.run.Objectives {
 		r := read(o.Value, o.Form)
 		c := []cell{
-			{verdict: o.Verdict}, code(o.Text), {text: r.String(), strong: true, quiet: r.state != analysis.OK},
-			{text: r.iv}, {text: roomLeft(o)}, {text: trialsOf(o)}, {},
+			{verdict: o.Verdict},
+			code(o.Text),
+			{text: r.String(), strong: true, quiet: r.state != analysis.OK},
+			{text: r.iv},
+			{text: roomLeft(o)},
+			{text: trialsOf(o)},
+			{},
 		}
 		if o.Line > 0 {
 			c[6] = cell{text: fmt.Sprintf("line %d", o.Line), line: o.Line}

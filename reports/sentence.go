@@ -54,6 +54,7 @@ func (s *sheet) makeSentence() []piece {
 		t.say("The run was interrupted, so nothing is judged: " + s.firstReason("no reason was given") + ". ")
 	case rundir.Invalid:
 		t.say("This measurement is not to be trusted: " + s.firstReason("a check on it failed") + ". ")
+	case rundir.Pass, rundir.Fail, rundir.Inconclusive: // said at the end
 	}
 	t.measured()
 	t.price()
@@ -92,6 +93,7 @@ func (t *teller) measured() {
 			t.metric(t.subject, m, "", true)
 		case analysis.Censored, analysis.Never:
 			t.say(" and did not recover while we looked")
+		case analysis.NoData:
 		}
 	}
 	for _, a := range t.arms {

@@ -88,16 +88,13 @@ func verdictMark(v rundir.Verdict) string {
 		return "✖"
 	case rundir.Inconclusive:
 		return "◇"
-	default:
-		return "△"
+	case rundir.Invalid, rundir.Interrupted:
 	}
+	return "△"
 }
 
 func verdictWord(v rundir.Verdict) string {
-	switch v {
-	case rundir.Errored:
-		return "error"
-	case "":
+	if v == "" {
 		return "no verdict"
 	}
 	return string(v)

@@ -92,6 +92,7 @@ func verdictColor(v rundir.Verdict) string {
 		return red
 	case rundir.Inconclusive:
 		return yellow
+	case rundir.Invalid, rundir.Interrupted:
 	}
 	return bold
 }
@@ -104,18 +105,14 @@ func (t *terminal) headline(s *sheet) {
 
 // reasons lists what a run without a judgement stumbled over, beyond the one in the sentence.
 func (t *terminal) reasons(s *sheet) {
-	switch s.run.Verdict {
-	case rundir.Invalid, rundir.Errored, rundir.Interrupted:
-	default:
-		return
-	}
-	if len(s.run.Reasons) < 2 {
+	const most = 5
+	all := s.moreReasons()
+	if len(all) == 0 {
 		return // the sentence has it
 	}
-	const most = 5
-	for i, reason := range s.run.Reasons {
+	for i, reason := range all {
 		if i == most {
-			t.line(fmt.Sprintf(" … and %d more", len(s.run.Reasons)-most))
+			t.line(fmt.Sprintf(" … and %d more", len(all)-most))
 			break
 		}
 		for k, l := range wrap(flat(reason), t.width-3) {

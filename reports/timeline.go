@@ -1003,6 +1003,7 @@ func (t *timeline) table() table {
 			return text(sc.format(v.V, sc.decimals(v.V)))
 		case analysis.Never:
 			return quiet("never")
+		case analysis.Censored, analysis.NoData:
 		}
 		return quiet("no data")
 	}
