@@ -181,3 +181,31 @@ func TestSameBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestOddRuns draws recordings that no scenario gives on purpose.
+func TestOddRuns(t *testing.T) {
+	allBad := analysistest.Trial{For: 3 * time.Second}
+	allBad.Each = dead(allBad, -time.Hour)
+	short := analysistest.Trial{For: 150 * time.Millisecond, Rate: 3}.Recording()
+	empty := analysistest.Trial{For: time.Second}.Recording()
+	empty.Bins, empty.Nodes = nil, nil
+	early := analysistest.Trial{Faults: []record.Fault{{Name: "f", Verb: "kill", At: time.Second}}}.Recording()
+	late := analysistest.Trial{Faults: []record.Fault{analysistest.Fault("f", "kill", "app-1", time.Hour, record.None)}}.Recording()
+	for name, rec := range map[string]*record.Recording{
+		"all bad": allBad.Recording(), "short": short, "empty": empty, "never began": early, "after the load": late, "nothing": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runOf([]*record.Recording{rec})
+			for ext, draw := range formats {
+				if out := string(render(t, r, draw)); strings.Contains(out, "NaN") || strings.Contains(out, "Inf") || strings.Contains(out, "could not be drawn") {
+					t.Errorf("%s has NaN, Inf or a broken figure", ext)
+				}
+			}
+		})
+	}
+	for _, r := range []*tutti.Result{{}, {Run: &rundir.Run{}}, {Run: &rundir.Run{Trials: []rundir.Trial{{Arm: "a", Block: 1}}}, Trials: []*analysis.Trial{nil, nil, nil}}} {
+		for _, draw := range formats {
+			render(t, r, draw)
+		}
+	}
+}

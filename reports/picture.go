@@ -1,0 +1,338 @@
+package reports
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+// A picture is what stands on the terminal now.
+type picture struct{ lines int }
+
+func (p *picture) clear(b *bytes.Buffer) {
+	if p.lines > 0 {
+		fmt.Fprintf(b, "\x1b[%dA\r\x1b[J", p.lines)
+	}
+	p.lines = 0
+}
+
+// replace redraws in place: up to the first line, each line written and its rest cleared.
+func (p *picture) replace(b *bytes.Buffer, lines []string) {
+	if p.lines > 0 {
+		fmt.Fprintf(b, "\x1b[%dA\r", p.lines)
+	}
+	for _, line := range lines {
+		b.WriteString(line + "\x1b[K\n")
+	}
+	b.WriteString("\x1b[J")
+	p.lines = len(lines)
+}
+
+func (s *liveState) see(node string) {
+	if node != "" && !slices.Contains(s.nodes, node) && len(s.nodes) < 64 {
+		s.nodes = append(s.nodes, node)
+		slices.Sort(s.nodes)
+	}
+}
+
+func (s *liveState) bin(b record.Bin) {
+	if !s.begun {
+		return
+	}
+	s.bins = append(s.bins, b)
+	if len(s.bins) > 2*keepBins {
+		slices.SortFunc(s.bins, func(a, b record.Bin) int { return a.Index - b.Index })
+		s.bins = slices.Clone(s.bins[len(s.bins)-keepBins:])
+	}
+	for i := range b.Cells {
+		c := &b.Cells[i]
+		s.see(c.Node)
+		if b.Index >= 0 {
+			s.due += c.Count
+			if !c.Class.Good() {
+				s.bad += c.Count
+				s.classes[c.Class] += c.Count
+			}
+		}
+	}
+	for n := range b.Tried {
+		s.see(n)
+	}
+}
+
+// event keeps what the picture says of nodes and faults.
+func (s *liveState) event(e record.Event, name string) {
+	if !s.begun {
+		return
+	}
+	s.see(e.Node)
+	switch e.Kind {
+	case record.NodeDie, record.NodeOOM, record.NodeRemove:
+		s.down[e.Node] = "down"
+	case record.NodePause:
+		s.down[e.Node] = "frozen"
+	case record.NodeStart, record.NodeUnpause:
+		delete(s.down, e.Node)
+	case record.NodeHealth:
+		if e.Detail == "unhealthy" {
+			s.down[e.Node] = e.Detail
+		} else {
+			delete(s.down, e.Node)
+		}
+	}
+	if e.Fault != "" {
+		s.force[e.Fault] = name != "heal" && name != "healed" && name != "undone"
+	}
+	what := strings.Join(nonEmpty(e.Fault, name, e.Node, e.Detail), " ")
+	s.remember(fmt.Sprintf("● %5.1f s  %s", e.At.Seconds(), what))
+}
+
+func (s *liveState) remember(line string) {
+	s.recent = append(s.recent, line)
+	if len(s.recent) > maxRecent {
+		s.recent = slices.Clone(s.recent[len(s.recent)-maxRecent:])
+	}
+}
+
+// draw makes the picture's lines. The caller holds the lock.
+func (l *Live) draw() []string {
+	s, width := &l.s, min(max(l.o.Width(), 40), 160)-1
+	var out []string
+	line := func(label, text string) {
+		if text != "" {
+			out = append(out, cut(fmt.Sprintf("  %-11s  %s", label, text), width))
+		}
+	}
+	if !s.begun {
+		for _, r := range s.recent {
+			out = append(out, cut("  "+flat(r), width))
+		}
+		return append(out, cut("  "+flat(s.stage), width))
+	}
+	t := s.trial
+	head := fmt.Sprintf("%s   block %d/%d, %s", flat(t.Scenario), t.Block, t.Blocks, flat(t.Arm))
+	right := fmt.Sprintf("trial %d/%d", t.N, t.Of)
+	if t.Left > 0 {
+		right += "   " + strings.ReplaceAll(rest(t.Left), nb, " ") + " left"
+	}
+	gap := width - display(head) - display(right)
+	if gap < 2 {
+		head, gap = cut(head, max(width-display(right)-2, 8)), 2
+	}
+	out = append(out, paint(head, bold, l.o.Color)+strings.Repeat(" ", gap)+right, "")
+	now := s.now()
+	if s.zero.IsZero() || now < -t.Warmup || now > t.For+time.Second {
+		line("", flat(s.stage))
+	} else {
+		out = append(out, cut("  "+bar(t, now, min(width-24, 56)), width))
+	}
+	out = append(out, "")
+	v := s.vital()
+	line("rate", v.rate)
+	line("p99", v.p99)
+	line("answered OK", v.good)
+	line("bad so far", v.bad)
+	line("nodes", s.nodeLine())
+	if f := s.inForce(); f != "" {
+		out = append(out, paint(cut("  ▲ in force    "+f, width), yellow, l.o.Color))
+	}
+	out = append(out, "")
+	for _, r := range s.recent {
+		out = append(out, cut("  "+flat(r), width))
+	}
+	if len(s.outcome) > 0 {
+		done := strings.Join(s.outcome[max(0, len(s.outcome)-6):], "  ")
+		out = append(out, cut("  done   "+done, width-14)+"   Ctrl-C stops")
+	} else {
+		out = append(out, "  Ctrl-C stops")
+	}
+	return out
+}
+
+func (s *liveState) now() time.Duration {
+	if s.zero.IsZero() {
+		return 0
+	}
+	return time.Since(s.zero)
+}
+
+// bar is the trial's time, the faults as blocks in it.
+func bar(t LiveTrial, now time.Duration, width int) string {
+	if t.For <= 0 || width < 8 {
+		return ""
+	}
+	at := func(d time.Duration) int { return int(float64(width) * float64(d) / float64(t.For)) }
+	cells := []rune(strings.Repeat("─", width))
+	here := min(max(at(now), 0), width)
+	for i := range here {
+		cells[i] = '━'
+	}
+	for _, f := range t.Faults {
+		end := t.For
+		if f.For > 0 {
+			end = f.At + f.For
+		}
+		for i := max(at(f.At), 0); i < min(max(at(end), at(f.At)+1), width); i++ {
+			cells[i] = '░'
+			if i < here {
+				cells[i] = '█'
+			}
+		}
+	}
+	pos := fmt.Sprintf("%.1f of %s", min(max(now, 0), t.For).Seconds(), strings.ReplaceAll(seconds(t.For.Seconds()), nb, " "))
+	if now < 0 {
+		pos = fmt.Sprintf("warm-up, %.1f s", -now.Seconds())
+	}
+	return "▏" + string(cells) + "▏ " + pos
+}
+
+// vitals are the numbers of the last full second and strips of the last ones.
+type vitals struct{ rate, p99, good, bad string }
+
+const strip = 21 // seconds
+
+func (s *liveState) vital() vitals {
+	type second struct {
+		due, good uint64
+		ok        record.Hist
+	}
+	by := make(map[int]*second)
+	newest := -1 << 31
+	for i := range s.bins {
+		b := &s.bins[i]
+		k := b.Index / 10
+		if b.Index < 0 {
+			k = (b.Index - 9) / 10
+		}
+		if by[k] == nil {
+			by[k] = &second{}
+		}
+		by[k].due += b.Due
+		by[k].good += b.Good
+		for j := range b.Cells {
+			if b.Cells[j].Class.Good() {
+				by[k].ok.Merge(b.Cells[j].Response)
+			}
+		}
+		newest = max(newest, k)
+	}
+	var v vitals
+	// The newest second may not be full, and requests of it may be open.
+	last := newest - 1
+	sec := by[last]
+	if sec == nil {
+		return v
+	}
+	var heights, shares []float64
+	for k := last - strip + 1; k <= last; k++ {
+		x := by[k]
+		if x == nil || x.due == 0 {
+			heights, shares = append(heights, -1), append(shares, -1)
+			continue
+		}
+		shares = append(shares, float64(x.good)/float64(x.due))
+		if d, ok := percentileOf(&x.ok, x.due, 99); ok {
+			heights = append(heights, d.Seconds())
+		} else {
+			heights = append(heights, -2)
+		}
+	}
+	v.rate = fmt.Sprintf("%-9s due %d, answered OK %d", fmt.Sprintf("%.0f /s", s.trial.Rate), sec.due, sec.good)
+	p := "never"
+	if d, ok := percentileOf(&sec.ok, sec.due, 99); ok {
+		p = strings.ReplaceAll(duration(d), nb, " ")
+	}
+	v.p99 = fmt.Sprintf("%-9s %s", p, sparks(heights))
+	if strings.Contains(v.p99, "×") {
+		v.p99 += "   × never: over 1 % bad"
+	}
+	v.good = fmt.Sprintf("%-9s %s   last %d s", strings.ReplaceAll(percent(float64(sec.good)/float64(max(sec.due, 1))), nb, " "), levels(shares), strip)
+	if s.due > 0 {
+		var parts []string
+		for _, c := range record.Classes() {
+			if n := s.classes[c]; n > 0 {
+				parts = append(parts, fmt.Sprintf("%s %s", count(n), c))
+			}
+		}
+		v.bad = fmt.Sprintf("%-9s %s", count(s.bad), strings.Join(parts, ", "))
+	}
+	return v
+}
+
+// percentileOf is over all requests due: a bad one never arrived.
+func percentileOf(ok *record.Hist, due uint64, q uint64) (time.Duration, bool) {
+	return ok.Rank((due*q + 99) / 100)
+}
+
+var blocks = []rune("▁▂▃▄▅▆▇█")
+
+// sparks draws times on a log scale of their own: × never, a space where there is nothing.
+func sparks(vs []float64) string {
+	lo := 0.0
+	for _, v := range vs {
+		if v > 0 && (lo == 0 || v < lo) {
+			lo = v
+		}
+	}
+	var b strings.Builder
+	for _, v := range vs {
+		switch {
+		case v == -2:
+			b.WriteRune('×')
+		case v <= 0:
+			b.WriteRune(' ')
+		default:
+			k := 1
+			for x := lo * 1.5; x < v && k < len(blocks)-1; x *= 1.8 {
+				k++
+			}
+			b.WriteRune(blocks[k])
+		}
+	}
+	return b.String()
+}
+
+// levels draws shares from 0 to 1.
+func levels(vs []float64) string {
+	var b strings.Builder
+	for _, v := range vs {
+		switch {
+		case v < 0:
+			b.WriteRune(' ')
+		default:
+			b.WriteRune(blocks[min(int(v*float64(len(blocks)-1)), len(blocks)-1)])
+		}
+	}
+	return b.String()
+}
+
+func (s *liveState) nodeLine() string {
+	var parts []string
+	for i, n := range s.nodes {
+		if i == liveNodes {
+			parts = append(parts, fmt.Sprintf("and %d more", len(s.nodes)-i))
+			break
+		}
+		state := "●"
+		if d := s.down[n]; d != "" {
+			state = "✕ " + d
+		}
+		parts = append(parts, flat(n)+" "+state)
+	}
+	return strings.Join(parts, "  ")
+}
+
+func (s *liveState) inForce() string {
+	var names []string
+	for n, on := range s.force {
+		if on {
+			names = append(names, flat(n))
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
