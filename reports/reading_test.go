@@ -1,0 +1,52 @@
+package reports
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+// TestReading is about what a golden file would not show: the edges of the scales.
+func TestReading(t *testing.T) {
+	p := func(v float64) *float64 { return &v }
+	for _, c := range []struct {
+		unit     analysis.Unit
+		form     slo.Form
+		state    analysis.State
+		value    *float64
+		low, hi  *float64
+		want, iv string
+	}{
+		{analysis.Ratio, slo.Absolute, analysis.OK, p(0.9929), p(0.9921), p(0.9936), "99.29 %", "99.21 – 99.36"},
+		{analysis.Ratio, slo.Absolute, analysis.OK, p(0.999996), nil, nil, "99.9996 %", ""},
+		{analysis.Ratio, slo.Absolute, analysis.OK, p(1), nil, nil, "100.00 %", ""},
+		{analysis.Ratio, slo.Absolute, analysis.OK, p(0.000004), nil, nil, "0.0004 %", ""},
+		{analysis.Ratio, slo.Difference, analysis.OK, p(0.268), p(-0.01), p(0.271), "+26.8 points", "−1.0 – 27.1"},
+		{analysis.Seconds, slo.Absolute, analysis.OK, p(0.00999996), nil, nil, "10.0 ms", ""},
+		{analysis.Seconds, slo.Absolute, analysis.OK, p(0.99999), nil, nil, "1.00 s", ""},
+		{analysis.Seconds, slo.Absolute, analysis.OK, p(0.999), p(0.7), p(1.166), "0.999 s", "0.700 – 1.166"},
+		{analysis.Seconds, slo.Absolute, analysis.OK, p(0.0000123), nil, nil, "12.3 µs", ""},
+		{analysis.Seconds, slo.Absolute, analysis.OK, p(0), nil, nil, "0 ms", ""},
+		{analysis.Seconds, slo.Absolute, analysis.OK, p(1.3), p(1.2), nil, "1.30 s", "1.20 – never"},
+		{analysis.Seconds, slo.Absolute, analysis.Never, nil, nil, nil, "never", ""},
+		{analysis.Seconds, slo.Absolute, analysis.Censored, p(15), nil, nil, "> 15 s", ""},
+		{analysis.Seconds, slo.Absolute, analysis.NoData, nil, nil, nil, "no data", ""},
+		{analysis.Seconds, slo.Ratio, analysis.OK, p(1.21), p(1.19), p(1.23), "× 1.21", "1.19 – 1.23"},
+		{analysis.Number, slo.Absolute, analysis.OK, p(4950), p(4906), p(4991), "4,950", "4,906 – 4,991"},
+		{analysis.Number, slo.Absolute, analysis.OK, p(2.5), p(-10.5), p(18), "2.50", "−10.50 – 18.00"},
+		{analysis.PerSecond, slo.Absolute, analysis.OK, p(1234567), nil, nil, "1,234,567 /s", ""},
+	} {
+		v := rundir.Value{Value: c.value, Low: c.low, High: c.hi, Unit: c.unit, State: c.state}
+		r := read(v, c.form)
+		plain := func(s string) string { return strings.ReplaceAll(s, nb, " ") }
+		if got := plain(r.String()); got != c.want {
+			t.Errorf("%v %v: %q, want %q", c.unit, c.form, got, c.want)
+		}
+		if got := plain(r.iv); got != c.iv {
+			t.Errorf("%s has the interval %q, want %q", c.want, got, c.iv)
+		}
+	}
+}
