@@ -82,14 +82,14 @@ func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 		Rate:    load.Constant{PerSecond: l.Rate, Warmup: l.Warmup, For: l.For},
 		Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests,
 		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,
-		MaxInflight: inflight(l.Rate, l.Timeout),
+		MaxInflight: inflight(l.Rate, l.Timeout), Env: arm.Env,
 	}
 }
 
 // inflight is how many requests can be open at once if the target answers none, and a
 // quarter more for the jitter of deadlines. Beyond maxInflight requests are shed.
 func inflight(rate float64, timeout time.Duration) int {
-	const spare, maxInflight = 256, 20_000
+	const spare, maxInflight = 256, 12_000 // an open request costs the agent about 33 kB, and its container has a limit
 	return min(int(math.Ceil(rate*timeout.Seconds()*1.25))+spare, maxInflight)
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	agentMemory  = 512 << 20
+	agentMemory  = 1 << 30
 	agentPids    = 4096
 	stderrTail   = 4 << 10
 	readerStalls = 10 * time.Second // a reader that takes nothing for so long has gone

@@ -211,7 +211,7 @@ func (c *cluster) healthcheck(s target.Service) *container.HealthConfig {
 		StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
 	}
 	if versions.LessThan(c.d.api.ClientVersion(), apiStartInterval) {
-		cfg.StartInterval = 0 // noted by notes
+		cfg.StartInterval = 0 // see [cluster.early]
 	}
 	return cfg
 }
@@ -226,9 +226,6 @@ func (c *cluster) notes() []string {
 		}
 		if s.Hostname != "" && c.hostname(s) == "" {
 			notes = append(notes, fmt.Sprintf("%s: hostname: %s is left to the engine: its replicas would share it", name, s.Hostname))
-		}
-		if s.Healthcheck != nil && s.Healthcheck.StartInterval > 0 && versions.LessThan(c.d.api.ClientVersion(), apiStartInterval) {
-			notes = append(notes, fmt.Sprintf("%s: healthcheck.start_interval is not honoured: it needs Engine 25 (API %s), this one has API %s", name, apiStartInterval, c.d.api.ClientVersion()))
 		}
 	}
 	return notes
@@ -246,7 +243,8 @@ func (c *cluster) nodeHost(s target.Service) (*container.HostConfig, error) {
 		CapAdd:         s.CapAdd,
 		CapDrop:        s.CapDrop,
 		ReadonlyRootfs: s.ReadOnly,
-		SecurityOpt:    []string{"no-new-privileges:true"},
+		SecurityOpt:    append([]string{"no-new-privileges:true"}, s.SecurityOpt...),
+		Privileged:     s.Privileged,
 		Mounts:         mounts,
 		Tmpfs:          tmpfs(s.Tmpfs),
 		Resources: container.Resources{
@@ -256,6 +254,18 @@ func (c *cluster) nodeHost(s target.Service) (*container.HostConfig, error) {
 	}
 	if s.Init {
 		host.Init = ptr(true)
+	}
+	for _, ns := range s.HostNamespaces { // the user allowed them by name
+		switch ns {
+		case "pid":
+			host.PidMode = "host"
+		case "ipc":
+			host.IpcMode = "host"
+		case "userns":
+			host.UsernsMode = "host"
+		default:
+			return nil, fmt.Errorf("service %s: the host's %s namespace is not supported", s.Name, ns)
+		}
 	}
 	if s.PidsLimit != 0 {
 		host.PidsLimit = ptr(s.PidsLimit)

@@ -306,7 +306,7 @@ func TestNetworksAtCreate(t *testing.T) {
 			s.Healthcheck = &target.Healthcheck{Test: []string{"CMD", "x"}, StartInterval: time.Second}
 			s.Networks["back"] = target.Attachment{Aliases: []string{"db"}, Address: "10.99.0.7"}
 			tg.Services["app"] = s
-			c1, said := upFake(t, f, tg)
+			c1, _ := upFake(t, f, tg)
 			var create struct {
 				Healthcheck      struct{ StartInterval time.Duration }
 				NetworkingConfig struct {
@@ -327,9 +327,8 @@ func TestNetworksAtCreate(t *testing.T) {
 			if back.IPAMConfig.IPv4Address != "10.99.0.7" || !slices.Equal(back.Aliases, []string{"app", "app-1", "db"}) {
 				t.Errorf("the endpoint on back is %+v", back)
 			}
-			noted := slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "start_interval") })
-			if old := version == "1.43"; noted != old || (create.Healthcheck.StartInterval == 0) != old {
-				t.Errorf("start_interval is %v; said %q", create.Healthcheck.StartInterval, said)
+			if old := version == "1.43"; (create.Healthcheck.StartInterval == 0) != old {
+				t.Errorf("start_interval is %v", create.Healthcheck.StartInterval)
 			}
 			if n := c1.Nodes()[0]; n.Address == "" || n.Address == "10.99.0.7" {
 				t.Errorf("the node's address is %q, not the one on default", n.Address)

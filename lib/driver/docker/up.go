@@ -41,7 +41,8 @@ type cluster struct {
 	free     []int               // agents' places given back
 	downing  bool
 	downMu   sync.Mutex
-	gone     bool // Down succeeded; guarded by downMu
+	gone     bool            // Down succeeded; guarded by downMu
+	tested   map[string]bool // replicas whose healthcheck we have seen succeed, see early
 	warned   map[string]bool
 	skew     time.Duration
 }
@@ -123,7 +124,7 @@ func (d *Driver) Up(ctx context.Context, s target.Spec) (target.Cluster, error) 
 	}
 	c := &cluster{
 		d: d, spec: s, project: projectName(s.Run, s.Trial),
-		nets: make(map[string]*subnet), replicas: make(map[string]*replica),
+		nets: make(map[string]*subnet), replicas: make(map[string]*replica), tested: make(map[string]bool),
 		gate: make(chan struct{}, atOnce), warned: make(map[string]bool),
 	}
 	if err := c.up(ctx); err != nil {
@@ -341,7 +342,8 @@ func (c *cluster) startAll(up context.Context) error {
 	}
 	// A replica without a healthcheck may have ended while others became healthy.
 	for _, n := range c.Nodes() {
-		if err := c.await(up, &replica{node: n}, c.final(n.Service)); err != nil {
+		r := &replica{node: n, service: c.spec.Target.Services[n.Service]}
+		if err := c.await(up, r, c.final(n.Service)); err != nil {
 			return err
 		}
 	}
@@ -439,7 +441,7 @@ func (c *cluster) await(ctx context.Context, r *replica, condition string) error
 		if problem != "" {
 			return fmt.Errorf("%s %s%s", r.node.Name, problem, c.lastWords(ctx, r.node.ID))
 		}
-		if held {
+		if held || c.early(ctx, r, got.State) {
 			return nil
 		}
 		select {
