@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/tutti-bench/tutti/lib"
+	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/reports"
 	"golang.org/x/term"
@@ -20,7 +20,7 @@ type drawing struct {
 }
 
 // all are the files drawn for every run.
-var all = []drawing{ //nolint:gochecknoglobals // a constant table
+var all = []drawing{
 	{"report.html", reports.HTML},
 	{"junit.xml", reports.JUnit},
 	{"summary.md", reports.Markdown},

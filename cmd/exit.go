@@ -3,7 +3,7 @@ package cmd
 import (
 	"errors"
 
-	"github.com/tutti-bench/tutti/lib"
+	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/target"

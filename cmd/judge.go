@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/tutti-bench/tutti/lib"
+	tutti "github.com/tutti-bench/tutti/lib"
 )
 
 func (a *app) judgeCommand() *cobra.Command {

@@ -17,7 +17,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/tutti-bench/tutti/lib"
+	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/target"
 )

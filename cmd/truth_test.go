@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tutti-bench/tutti/lib"
+	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/analysis"
 )
 
@@ -127,6 +127,7 @@ func valid(t *testing.T, tr *analysis.Trial) {
 
 // truths are the runs that the numbers are held against arithmetic and the target's own log with.
 func truths(t *testing.T, engine string) {
+	t.Helper()
 	t.Run("answers in 20 ms", func(t *testing.T) {
 		tr, _ := truth{node: "--delay=20ms", rate: 200, secs: 5, limit: "1s"}.run(t, engine)
 		valid(t, tr)

@@ -7,7 +7,7 @@ import (
 )
 
 // version is set by the linker: -X github.com/tutti-bench/tutti/cmd.version=…
-var version string //nolint:gochecknoglobals // only the linker can set it
+var version string
 
 // Version is the version and commit of this program, as far as it knows them.
 func Version() string {

@@ -323,43 +323,47 @@ func estimate(trials []*analysis.Trial, ref analysis.Ref) rundir.Value {
 func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 	var refs []analysis.Ref
 	for _, spec := range analysis.Specs() {
-		ref := analysis.Ref{Metric: spec.Name, Args: usualArgs(spec)}
 		if spec.OfFault {
 			for _, f := range a.Faults {
-				ref.Fault = f.Name
-				refs = append(refs, ref)
+				refs = append(refs, analysis.Ref{Metric: spec.Name, Fault: f.Name})
 			}
 			continue
 		}
-		refs = append(refs, ref)
-		if spec.Phased && len(a.Faults) > 0 {
-			for _, ph := range analysis.Phases() {
-				r := ref
-				r.Phase = ph
-				refs = append(refs, r)
-			}
-		}
-		if slices.Contains(spec.Labels, "request") {
-			for _, q := range j.scenario.Load.Requests {
-				r := ref
-				r.Request = q.Name
-				refs = append(refs, r)
-			}
-		}
-		if slices.Contains(spec.Labels, "class") {
-			for _, c := range record.Classes() {
-				if !c.Good() {
-					r := ref
-					r.Class = c.String()
-					refs = append(refs, r)
-				}
-			}
-		}
+		refs = append(refs, j.variants(spec, len(a.Faults) > 0)...)
 	}
 	for _, o := range j.scenario.Objectives {
 		for _, m := range o.Check.Metrics() {
 			if m.Arm == a.Name {
 				refs = append(refs, m.Ref)
+			}
+		}
+	}
+	return refs
+}
+
+// variants are a metric over the whole, by phase where there are faults, by request and by class.
+func (j *judging) variants(spec analysis.Spec, faults bool) []analysis.Ref {
+	whole := analysis.Ref{Metric: spec.Name, Args: usualArgs(spec)}
+	refs := []analysis.Ref{whole}
+	with := func(change func(*analysis.Ref)) {
+		r := whole
+		change(&r)
+		refs = append(refs, r)
+	}
+	if spec.Phased && faults {
+		for _, ph := range analysis.Phases() {
+			with(func(r *analysis.Ref) { r.Phase = ph })
+		}
+	}
+	if slices.Contains(spec.Labels, "request") {
+		for _, q := range j.scenario.Load.Requests {
+			with(func(r *analysis.Ref) { r.Request = q.Name })
+		}
+	}
+	if slices.Contains(spec.Labels, "class") {
+		for _, c := range record.Classes() {
+			if !c.Good() {
+				with(func(r *analysis.Ref) { r.Class = c.String() })
 			}
 		}
 	}

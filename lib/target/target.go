@@ -57,7 +57,7 @@ type Service struct {
 	Init            bool
 }
 
-// How an image comes to be.
+// ImageKind says how an image comes to be.
 type ImageKind string
 
 // The kinds of images.
