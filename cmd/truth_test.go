@@ -197,3 +197,17 @@ func dies(t *testing.T, engine, fault string) {
 }
 
 func TestTruthOnProcesses(t *testing.T) { truths(t, "process") }
+
+// The agent sums requests up where they are made: ten times the rate takes the same memory, to within 20 %.
+func TestAgentMemory(t *testing.T) {
+	rss := func(rate int) float64 {
+		tr, _ := truth{node: "--delay=1ms", rate: rate, secs: 8, limit: "1s"}.run(t, "process")
+		valid(t, tr)
+		return float64(tr.Rec.Generator.MaxRSS)
+	}
+	slow, fast := rss(200), rss(2000)
+	t.Logf("at 200/s %.1f MiB, at 2,000/s %.1f MiB: %+.0f %%", slow/(1<<20), fast/(1<<20), 100*(fast/slow-1))
+	if math.Abs(fast/slow-1) > 0.2 {
+		t.Errorf("memory is not the same at ten times the rate")
+	}
+}
