@@ -41,7 +41,8 @@ func (t *Trial) Seconds() []Second {
 
 // Lanes returns what each node was doing, in the order of the recording's nodes.
 //
-// Down is the engine's word, to the instant. Between that a node is in rotation in a
+// Down is the engine's word, to the instant; down and still tried are the steps of it in which a balanced
+// node was tried, or requests went bad of which nobody knows where they had gone. Between that a node is in rotation in a
 // step in which it answered; failing in one in which it was tried, and did not; ejected in one in
 // which nobody tried it. Without an attempts header a running node that does not answer counts as failing while
 // requests go bad, and as ejected while none does. A node that is not balanced is in rotation while it runs.
@@ -69,7 +70,13 @@ func (t *Trial) Lanes() []Lane {
 			lane.add(t.span(r), state)
 		}
 		for _, d := range t.downs(n.Name) {
-			lane.cover(Span{max(d.From, 0), min(d.To, t.Rec.For)}, Down)
+			d = Span{max(d.From, 0), min(d.To, t.Rec.For)}
+			lane.cover(d, Down)
+			if n.Balanced && t.Rec.Attempts {
+				for _, s := range t.stillTried(n.Name, d, step) {
+					lane.cover(s, DownTried)
+				}
+			}
 		}
 		lanes = append(lanes, lane)
 	}
@@ -99,6 +106,47 @@ func (t *Trial) rotation(node string, r run, was LaneState) LaneState {
 		return Failing
 	}
 	return Ejected
+}
+
+// stillTried is when a node that is down was sent requests nevertheless. A step that an edge
+// cuts goes with its neighbour inside: its own requests may have come before the edge, or after it.
+func (t *Trial) stillTried(node string, down Span, step int) []Span {
+	var steps []Span
+	var tried []bool
+	for from := int(down.From/record.Grid) / step * step; from < len(t.bins); from += step {
+		r := t.clamp(run{from, from + step})
+		s := t.span(r)
+		if s.From >= down.To {
+			break
+		}
+		steps = append(steps, Span{max(s.From, down.From), min(s.To, down.To)})
+		tried = append(tried, t.sentTo(node, r))
+	}
+	n := len(steps)
+	if n > 1 && steps[0].To-steps[0].From < time.Duration(step)*record.Grid {
+		tried[0] = tried[1]
+	}
+	if n > 1 && steps[n-1].To-steps[n-1].From < time.Duration(step)*record.Grid {
+		tried[n-1] = tried[n-2]
+	}
+	var out []Span
+	for i, s := range steps {
+		if tried[i] {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// sentTo tells whether a node was tried in some bins, as far as anybody knows: a bad
+// request without a trace may have been lost in it.
+func (t *Trial) sentTo(node string, r run) bool {
+	for _, b := range t.bins[r.from:r.to] {
+		if b != nil && (b.Tried[node] > 0 || b.Untraced > 0 && b.Good < b.Due) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *Lane) last() LaneState {

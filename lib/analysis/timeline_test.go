@@ -41,7 +41,8 @@ func TestLanes(t *testing.T) {
 	lanes := analysis.Of(k.Recording()).Lanes()
 	want := []analysis.LaneSpan{
 		{Span: analysis.Span{From: 0, To: 10 * sec}, State: analysis.InRotation},
-		{Span: analysis.Span{From: 10 * sec, To: 18 * sec}, State: analysis.Down},
+		{Span: analysis.Span{From: 10 * sec, To: 12 * sec}, State: analysis.DownTried},
+		{Span: analysis.Span{From: 12 * sec, To: 18 * sec}, State: analysis.Down},
 		{Span: analysis.Span{From: 18 * sec, To: 20 * sec}, State: analysis.InRotation},
 	}
 	if len(lanes) != 3 || !slices.Equal(lanes[0].Spans, want) {
@@ -54,10 +55,45 @@ func TestLanes(t *testing.T) {
 		want[0],
 		{Span: analysis.Span{From: 10 * sec, To: 12 * sec}, State: analysis.Failing},
 		{Span: analysis.Span{From: 12 * sec, To: 18 * sec}, State: analysis.Ejected},
-		want[2],
+		want[3],
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("lane %v, want %v", got, want)
+	}
+}
+
+// TestLaneEdges kills a node within a step: what was due before it died is not held against the balancer.
+func TestLaneEdges(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		ejected time.Duration
+		want    []analysis.LaneSpan
+	}{
+		{"never tried again", 10 * sec, []analysis.LaneSpan{
+			{Span: analysis.Span{From: 10*sec + 50*time.Millisecond, To: 18*sec + 50*time.Millisecond}, State: analysis.Down},
+		}},
+		{"tried for two seconds", 12 * sec, []analysis.LaneSpan{
+			{Span: analysis.Span{From: 10*sec + 50*time.Millisecond, To: 12 * sec}, State: analysis.DownTried},
+			{Span: analysis.Span{From: 12 * sec, To: 18*sec + 50*time.Millisecond}, State: analysis.Down},
+		}},
+		{"tried all the time", 19 * sec, []analysis.LaneSpan{
+			{Span: analysis.Span{From: 10*sec + 50*time.Millisecond, To: 18*sec + 50*time.Millisecond}, State: analysis.DownTried},
+		}},
+	} {
+		k := kill(18*sec, c.ejected)
+		k.Rate = 300
+		for i := range k.Events {
+			k.Events[i].At += 50 * time.Millisecond
+		}
+		var got []analysis.LaneSpan
+		for _, s := range analysis.Of(k.Recording()).Lanes()[0].Spans {
+			if s.State == analysis.Down || s.State == analysis.DownTried {
+				got = append(got, s)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: lane %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 

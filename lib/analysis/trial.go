@@ -45,10 +45,11 @@ type LaneState string
 
 // The states of a node in a lane.
 const (
-	InRotation LaneState = "in rotation" // it answers, or is tried
-	Failing    LaneState = "failing"     // it is tried, and does not answer
-	Ejected    LaneState = "ejected"     // nobody tries it
-	Down       LaneState = "down"        // the engine says it does not run, or is frozen
+	InRotation LaneState = "in rotation"       // it answers, or is tried
+	Failing    LaneState = "failing"           // it is tried, and does not answer
+	Ejected    LaneState = "ejected"           // nobody tries it
+	Down       LaneState = "down"              // the engine says it does not run, or is frozen
+	DownTried  LaneState = "down, still tried" // down, and requests are sent to it, or to nobody knows where
 )
 
 // A Lane is one node's states over time.
