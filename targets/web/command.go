@@ -61,6 +61,7 @@ func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.DurationVar(&n.LameDuck, "lame-duck", 2*time.Second, "how long it serves on after SIGTERM while /healthz says no")
 	fs.DurationVar(&n.Drain, "drain", 8*time.Second, "limit on all that comes after SIGTERM")
 	fs.IntVar(&n.SlowReplica, "slow-replica", 0, "the `replica` (1, 2, …) that is slow; 0 is none")
+	fs.IntVar(&n.SlowShare, "slow-share", 0, "`percent` of its requests that are slow, of every node's without -slow-replica; 0 is all")
 	fs.DurationVar(&n.SlowDelay, "slow-delay", 50*time.Millisecond, "what the slow replica adds to -delay")
 	fs.Uint64Var(&n.FailEvery, "fail-every", 0, "every `n`-th request gets a 500; 0 is none")
 	fs.Uint64Var(&n.ResetEvery, "reset-every", 0, "every `n`-th request on a reused connection is reset; 0 is none")
@@ -68,6 +69,9 @@ func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.DurationVar(&n.FreezeFor, "freeze-for", 0, "how long it freezes, once; 0 is not at all")
 	if err := parse(fs, args, 0); err != nil {
 		return err
+	}
+	if n.SlowShare < 0 || n.SlowShare > 100 {
+		return misused(fs, errors.New("-slow-share must be 0 to 100"))
 	}
 	if n.Drain <= 0 {
 		return misused(fs, errors.New("-drain must be above 0"))

@@ -39,7 +39,8 @@ type Node struct {
 	LameDuck   time.Duration // how long it still serves after it was asked to stop, /healthz saying no
 	Drain      time.Duration // limit on everything between being asked to stop and the end
 
-	SlowReplica int           // the replica (1, 2, …) that is slow; 0 is none
+	SlowReplica int           // the replica (1, 2, …) that is slow; 0 is none, unless SlowShare is set
+	SlowShare   int           // percent of its requests that are slow; 0 is all. Without SlowReplica: of every node's
 	SlowDelay   time.Duration // what it adds to Delay
 	FailEvery   uint64        // every n-th request gets a 500; 0 is none
 	ResetEvery  uint64        // every n-th request on a reused connection is reset; 0 is none
@@ -239,13 +240,25 @@ func (n *Node) hold(ctx context.Context) error {
 // delay is a request's pause: the same for the same number on every run.
 func (n *Node) delay(number uint64) time.Duration {
 	d := n.Delay
-	if n.SlowReplica > 0 && replica(n.Name) == n.SlowReplica {
+	if n.slow(number) {
 		d += n.SlowDelay
 	}
 	if n.Jitter > 0 {
 		d += time.Duration(rand.NewPCG(number, 0).Uint64() % uint64(n.Jitter+1))
 	}
 	return d
+}
+
+// slow says whether a request is one of the slow ones. 61 has no divisor in common with 100, so that any
+// hundred requests in a row have their share, spread over them.
+func (n *Node) slow(number uint64) bool {
+	switch {
+	case n.SlowReplica == 0 && n.SlowShare == 0:
+		return false
+	case n.SlowReplica > 0 && replica(n.Name) != n.SlowReplica:
+		return false
+	}
+	return n.SlowShare == 0 || number*61%100 < uint64(n.SlowShare)
 }
 
 // work costs time on a processor, and returns something that depends on all of it.
