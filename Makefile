@@ -53,10 +53,16 @@ $(LINT):
 	GOBIN='$(CURDIR)/.bin/tmp' GOFLAGS= CGO_ENABLED=0 $(GO) install -trimpath 'github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)'
 	@mv .bin/tmp/golangci-lint '$@' && rmdir .bin/tmp
 
+# The tests of cmd hold measurements against arithmetic, so nothing else may run beside them.
 # -count=1: the engine, on which some tests depend, is nothing that Go's cache of test results knows of.
 .PHONY: test
 test: ## all tests; those with an engine skip without one, but fail if CI is set
-	$(GO) test -count=1 ./...
+	$(GO) test -count=1 $$($(GO) list ./... | grep -v '/cmd$$')
+	$(GO) test -count=1 -timeout 20m ./cmd
+
+.PHONY: kills
+kills: ## SIGKILL the harness 20 times, with each driver (about 10 minutes)
+	TUTTI_KILLS=20 $(GO) test -count=1 -v -timeout 30m -run '^TestKilledOn' ./cmd
 
 .PHONY: check-engine
 check-engine: ## only the tests that need an engine
