@@ -294,7 +294,7 @@ func (a *answered) table() table {
 // phasesTitle names what the phase table sets side by side.
 func (s *sheet) phasesTitle() string {
 	if s.baseline != nil && s.subject != nil && s.subject != s.baseline && len(s.arms) == 2 {
-		return upper(s.subject.Name) + " and " + s.baseline.Name + ", by phase"
+		return upper(s.subject.noun()) + " and " + s.baseline.noun() + ", by phase"
 	}
 	return "By phase"
 }
@@ -308,7 +308,15 @@ func (s *sheet) phasesLead() string {
 	if iv != "" {
 		lead += " (" + iv + ")"
 	}
-	return lead + " against " + s.baseline.Name + "."
+	return lead + " against " + s.baseline.noun() + "."
+}
+
+// within is an interval in brackets, if there is one.
+func within(iv string) string {
+	if iv == "" {
+		return ""
+	}
+	return " (" + iv + ")"
 }
 
 func (s *sheet) eventsLead() string {
@@ -318,9 +326,9 @@ func (s *sheet) eventsLead() string {
 			v := s.value(a, analysis.Whole, analysis.Ref{Metric: "recovery", Fault: f})
 			if v.State != analysis.NoData {
 				r := read(v, slo.Absolute)
-				t := a.Name + " recovered from " + f + " in " + r.String()
+				t := a.noun() + " recovered from " + f + " in " + r.String() + within(r.iv)
 				if v.State != analysis.OK {
-					t = a.Name + " did not recover from " + f + " while we looked (" + r.String() + ")"
+					t = a.noun() + " did not recover from " + f + " while we looked (" + r.String() + ")"
 				}
 				parts = append(parts, t)
 			}

@@ -50,3 +50,16 @@ func armsOf(run *rundir.Run) []*arm {
 	}
 	return arms
 }
+
+// nouns are arms' names that want words around them to be read aloud.
+var nouns = map[string][2]string{
+	"cluster": {"the ", ""}, "single": {"the ", " node"}, "target": {"the ", ""}, "baseline": {"the ", ""},
+}
+
+// noun is the arm in a sentence that may begin with it: a name keeps its letters.
+func (a *arm) noun() string {
+	if n, ok := nouns[a.Name]; ok {
+		return n[0] + a.Name + n[1]
+	}
+	return "arm " + a.Name
+}

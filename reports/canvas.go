@@ -153,7 +153,7 @@ func (c *canvas) svg(class, id, title, desc string) string {
 }
 
 // textSizes are the sizes that the style sheet gives the classes of text; what is not here is 13.
-var textSizes = map[string]float64{"tk": 12.5, "mu": 12.5, "hd": 14, "tiny": 11, "leg": 12, "fl": 12.5}
+var textSizes = map[string]float64{"tk": 12.5, "mu": 12.5, "hd": 14, "tiny": 11, "tinyb": 11, "leg": 12, "fl": 12.5}
 
 func textStyle(class string) draw.TextStyle {
 	size, ok := textSizes[class]

@@ -19,6 +19,7 @@ type check struct {
 	bound  string
 	state  checkState
 	detail []string // what is broken, one line each
+	means  string   // what the number is for
 }
 
 type checkState int
@@ -183,7 +184,10 @@ func (s *sheet) checkEdges() check {
 			}
 		}
 	}
-	c := check{name: "Width of the faults’ edges", bound: "printed, not judged", state: printed, found: "no fault"}
+	c := check{
+		name: "Width of the faults’ edges", bound: "printed, not judged", state: printed, found: "no fault",
+		means: "How closely the moments are known at which a fault took effect and was gone; a time from onset can be off by as much.",
+	}
 	if n > 0 {
 		c.found = duration(widest) + " at most"
 	}
@@ -204,7 +208,10 @@ func (s *sheet) checkLag() check {
 			}
 		}
 	})
-	c := check{name: "Send lag, p99.9 (sent − due)", bound: "printed, not judged", state: printed, found: "no data"}
+	c := check{
+		name: "Send lag, p99.9 (sent − due)", bound: "printed, not judged", state: printed, found: "no data",
+		means: "One request in a thousand left the generator later than this after it was due. It counts as latency; where it could decide an objective, the check above breaks.",
+	}
 	if n := lag.Total(); n > 0 {
 		if d, ok := lag.Rank((n*999 + 999) / 1000); ok {
 			c.found = duration(d)
@@ -216,17 +223,20 @@ func (s *sheet) checkLag() check {
 // checkDecides tells objectives that the judge could not judge since the generator's own
 // lag, put in or taken out, decides them.
 func (s *sheet) checkDecides() check {
-	c := check{name: "The generator’s own lag decides no objective", bound: "every objective", state: holds}
+	c := check{
+		name: "The generator’s own lag decides no objective", bound: "every objective", state: holds,
+		means: "Judged again with the lag taken out of every latency, each objective has the same verdict.",
+	}
 	for _, o := range s.run.Objectives {
 		if o.Verdict == rundir.Invalid {
 			c.state = broken
-			c.detail = append(c.detail, o.Text)
+			c.detail, c.means = append(c.detail, o.Text), ""
 		}
 	}
 	n := len(s.run.Objectives)
 	c.found = fmt.Sprintf("%d of %s", n-len(c.detail), plural(n, "objective", "objectives"))
 	if n == 0 {
-		c.found, c.state = "nothing to check", unknown
+		c.found, c.state, c.means = "nothing to check", unknown, ""
 	}
 	return c
 }
@@ -242,6 +252,7 @@ func (s *sheet) checkExcused() check {
 		}
 	})
 	return check{
+		means: "Bad ones that left the generator more than a tenth of their timeout late: what its lag could have spoiled at most.",
 		name:  "Bad requests that a punctual generator might have saved",
 		bound: "printed, not judged", state: printed, found: count(n) + " of " + count(bad),
 	}
@@ -283,6 +294,9 @@ func (s *sheet) trustTable() table {
 				r.note += "; and " + count(uint64(more)) + " more"
 			}
 		}
+		if r.note == "" {
+			r.note = c.means
+		}
 		t.rows = append(t.rows, r)
 	}
 	return t
@@ -316,7 +330,7 @@ func (s *sheet) trustLead() string {
 	}
 	switch {
 	case s.run.Verdict == rundir.Invalid:
-		return "No. " + upper(s.firstReason("a check is broken")) + "."
+		return "No. " + s.because("A check is broken") + "."
 	case s.run.Verdict == rundir.Errored || s.run.Verdict == rundir.Interrupted:
 		return "It is not complete: the run did not come to its end."
 	case len(bad) > 0:

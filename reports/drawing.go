@@ -42,6 +42,9 @@ func (t *timeline) draw(f frame1) string {
 	latency := [2]float64{y, y + t.never() + f.latency}
 	avail := [2]float64{latency[1] + 38, latency[1] + 38 + f.avail}
 	nodes := [2]float64{avail[1] + 52, avail[1] + 52 + lanes}
+	if f.narrow { // the legend has a line of its own
+		nodes[0], nodes[1] = nodes[0]+17, nodes[1]+17
+	}
 	if len(t.lanes) == 0 {
 		nodes = [2]float64{avail[1] + 10, avail[1] + 10}
 	}
@@ -487,33 +490,49 @@ func (p *panel) ribbonSteps(class string, ps []analysis.BandPoint, step int) {
 // laneClasses are the looks of a node's states.
 var laneClasses = map[analysis.LaneState]string{
 	analysis.InRotation: "in", analysis.Failing: "failing", analysis.Ejected: "out", analysis.Down: "down",
+	analysis.DownTried: "tried",
+}
+
+// drawLegend names the states that the lanes have, from the right.
+func (t *timeline) drawLegend(c *canvas, f frame1, y float64) {
+	head := "Nodes"
+	c.text("hd", f.headX(), y, start, head)
+	what := fmt.Sprintf("block %d", t.block)
+	if t.more > 0 {
+		what += fmt.Sprintf(", %d more not drawn", t.more)
+	}
+	c.text("hm", f.headX()+textWidth("hd", head)+9, y, start, what)
+	seen := make(map[analysis.LaneState]bool)
+	for _, l := range t.lanes {
+		for _, s := range l.Spans {
+			seen[s.State] = true
+		}
+	}
+	x := f.x1
+	if f.narrow {
+		x, y = f.w, y+17
+	}
+	for _, state := range []analysis.LaneState{analysis.Down, analysis.DownTried, analysis.Ejected, analysis.Failing, analysis.InRotation} {
+		if !seen[state] {
+			continue
+		}
+		name := string(state)
+		x -= textWidth("leg", name)
+		c.text("leg", x, y, start, name)
+		x -= 19
+		c.rect(laneClasses[state], x, y-9, 14, 9)
+		x -= 14
+	}
 }
 
 func (t *timeline) drawLanes(c *canvas, f frame1, x func(float64) float64, at [2]float64) {
 	if len(t.lanes) == 0 {
 		return
 	}
-	head := "Nodes"
-	c.text("hd", f.headX(), at[0]-12, start, head)
-	what := fmt.Sprintf("block %d", t.block)
-	if t.more > 0 {
-		what += fmt.Sprintf(", %d more not drawn", t.more)
-	}
-	c.text("hm", f.headX()+textWidth("hd", head)+9, at[0]-12, start, what)
-	lx := f.x1
-	for _, k := range []struct {
-		state analysis.LaneState
-		name  string
-	}{{analysis.Down, "down"}, {analysis.Ejected, "ejected"}, {analysis.Failing, "failing"}, {analysis.InRotation, "in rotation"}} {
-		name := k.name
-		if f.narrow && k.state == analysis.InRotation {
-			name = "in"
-		}
-		lx -= textWidth("leg", name)
-		c.text("leg", lx, at[0]-12, start, name)
-		lx -= 19
-		c.rect(laneClasses[k.state], lx, at[0]-21, 14, 9)
-		lx -= 14
+	if f.narrow {
+		t.drawLegend(c, f, at[0]-29)
+	} else {
+		t.drawLegend(c, f, at[0]-12)
 	}
 	y := at[0]
 	for i, l := range t.lanes {
@@ -534,11 +553,29 @@ func (t *timeline) drawLanes(c *canvas, f frame1, x func(float64) float64, at [2
 				inset = 0.5
 			}
 			c.rect(laneClasses[s.State], from, y+inset, max(to-from, 0.7), 14-2*inset)
-			if name := string(s.State); s.State != analysis.InRotation && s.State != analysis.Failing && to-from > textWidth("tiny", name)+12 {
-				c.text("tiny", (from+to)/2, y+11, middle, name)
-			}
+			t.nameSpan(c, s.State, from, to, y+11)
 		}
 		y += 21
+	}
+}
+
+// nameSpan writes what a node was doing into its lane, where there is room. In rotation is the rule.
+func (t *timeline) nameSpan(c *canvas, state analysis.LaneState, from, to, y float64) {
+	class, names := "tiny", []string{string(state)}
+	switch state {
+	case analysis.InRotation:
+		return
+	case analysis.Failing:
+		class = "tinyb"
+	case analysis.DownTried:
+		class, names = "tinyb", []string{string(state), "still tried"}
+	case analysis.Down, analysis.Ejected:
+	}
+	for _, name := range names {
+		if to-from > textWidth(class, name)+10 {
+			c.text(class, (from+to)/2, y, middle, name)
+			return
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"html"
 	"html/template"
 	"io"
+	"regexp"
 	"strings"
 
 	tutti "github.com/tutti-bench/tutti/lib"
@@ -71,10 +72,10 @@ func HTML(w io.Writer, r *tutti.Result) error {
 // sentence has room for.
 func (s *sheet) moreReasons() []string {
 	judged := s.run.Verdict != rundir.Invalid && s.run.Verdict != rundir.Errored && s.run.Verdict != rundir.Interrupted
-	if judged || len(s.run.Reasons) < 2 {
-		return nil
+	if all := s.reasons(); !judged && len(all) > 1 {
+		return all
 	}
-	return s.run.Reasons
+	return nil
 }
 
 // esc makes text safe between tags and inside quoted attributes.
@@ -87,13 +88,24 @@ func (s *sheet) meta() []string {
 		m = append(m, p.Started.UTC().Format("2006-01-02 15:04 UTC"))
 	}
 	if p.Tutti != "" {
-		m = append(m, "tutti "+visible(p.Tutti))
+		m = append(m, "tutti "+visible(versionText(p.Tutti)))
 	}
 	n := plural(s.run.Repeats, "block", "blocks")
 	if p.Ended.After(p.Started) && !p.Started.IsZero() {
 		n += ", " + elapsed(p.Ended.Sub(p.Started))
 	}
 	return append(m, n)
+}
+
+// pseudo is a version that Go makes up for a commit without a tag.
+var pseudo = regexp.MustCompile(`^v\d+\.\d+\.\d+-(?:[0-9a-z.]+\.)?\d{14}-([0-9a-f]{12})`)
+
+// versionText is a version as people read it; the provenance has all of it.
+func versionText(v string) string {
+	if m := pseudo.FindStringSubmatch(v); m != nil {
+		return "development build " + m[1]
+	}
+	return strings.Replace(v, "(devel)", "development build", 1)
 }
 
 func (s *sheet) sentenceHTML() string {

@@ -25,7 +25,9 @@ func (s *sheet) phaseTable() table {
 	}
 	compare := s.baseline != nil && s.subject != nil && s.subject != s.baseline
 	if compare {
-		t.head = append(t.head, num(s.subject.Name+" ÷ or − "+s.baseline.Name))
+		t.caption += " The last column compares within blocks: × is " + s.subject.noun() + "’s value divided by " + s.baseline.noun() +
+			"’s, points are the one less the other."
+		t.head = append(t.head, num(s.subject.Name+" against "+s.baseline.Name))
 	}
 	for _, p := range []struct {
 		phase analysis.Phase
@@ -80,8 +82,9 @@ func (s *sheet) eventTable() table {
 			{"recovery", "recovered"},
 			{"lost_requests", "lost requests"},
 		} {
-			if cells := s.metricRow(m.label, analysis.Whole, analysis.Ref{Metric: m.metric, Fault: f}); cells != nil {
-				rows = append(rows, row{cells: cells})
+			ref := analysis.Ref{Metric: m.metric, Fault: f}
+			if cells := s.metricRow(m.label, analysis.Whole, ref); cells != nil {
+				rows = append(rows, row{cells: cells, note: s.whyNoData(ref)})
 			}
 		}
 		if len(rows) > 0 {
@@ -103,6 +106,17 @@ func (s *sheet) eventTable() table {
 		t.rows = append(t.rows, rows...)
 	}
 	return t
+}
+
+// whyNoData says of the arms that lack a metric which others have why they do.
+func (s *sheet) whyNoData(ref analysis.Ref) string {
+	var parts []string
+	for _, a := range s.arms {
+		if v := s.value(a, analysis.Whole, ref); v.State == analysis.NoData && v.Note != "" {
+			parts = append(parts, a.Name+": "+v.Note)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 var classText = map[record.Class]string{
@@ -145,8 +159,8 @@ const maxErrorNodes = 12
 func (s *sheet) errorTable() table {
 	t := table{
 		id: "t-errors", class: "er",
-		caption: "Bad requests by class, by the node that answered, and by phase; sums over the trials that count. Between phases: after the first onset less the timeout, and around a heal.",
-		head:    []column{left("class"), left("node"), num("before"), num("during"), num("after"), num("between"), num("all")},
+		caption: "Bad requests by class, by the node that answered, and by phase; sums over the trials that count. Between: not in a phase, since it could belong to either, being due less than a timeout before an onset, or around a heal.",
+		head:    []column{left("class"), left("answered by"), num("before"), num("during"), num("after"), num("between"), num("all")},
 	}
 	phases := []analysis.Phase{analysis.Before, analysis.During, analysis.After, analysis.Whole}
 	for _, a := range s.arms {
@@ -210,7 +224,10 @@ func errorLines(bad map[errorKey]uint64) ([]errorLine, map[analysis.Phase]uint64
 			continue
 		}
 		if l.node == "" {
-			l.node = "nobody answered"
+			l.node = "nobody"
+			if l.class == record.Wrong || l.class == record.Slow {
+				l.node = "not named in the answer"
+			}
 		}
 		lines = append(lines, *l)
 	}
@@ -266,7 +283,7 @@ func (s *sheet) errorsLead() string {
 			sum += n
 		}
 		if sum == 0 {
-			parts = append(parts, a.Name+" lost nothing")
+			parts = append(parts, a.noun()+" lost none of "+count(due)+" requests")
 			continue
 		}
 		most := record.Unsent
@@ -275,11 +292,11 @@ func (s *sheet) errorsLead() string {
 				most = c
 			}
 		}
-		how := "all of them “" + most.String() + "”"
+		how := "all of them “" + classText[most] + "”"
 		if by[most] < sum {
-			how = fmt.Sprintf("%s of them “%s”", count(by[most]), most)
+			how = fmt.Sprintf("%s of them “%s”", count(by[most]), classText[most])
 		}
-		parts = append(parts, fmt.Sprintf("%s lost %s of %s, %s", a.Name, count(sum), count(due), how))
+		parts = append(parts, fmt.Sprintf("%s lost %s of %s requests, %s", a.noun(), count(sum), count(due), how))
 	}
 	if len(parts) == 0 {
 		return "There is no trial that counts."
@@ -401,7 +418,7 @@ func (s *sheet) makeProvenance() []entry {
 		}
 	}
 	add("run", s.run.ID)
-	add("tutti", strings.Join(nonEmpty(p.Tutti, p.Go, p.OS), ", "))
+	add("tutti", strings.Join(nonEmpty(strings.Replace(p.Tutti, "(devel)", "development build", 1), p.Go, p.OS), ", "))
 	coded("command", strings.Join(p.Command, " "))
 	add("scenario", p.Scenario)
 	coded("scenario’s sha256", p.SHA256)

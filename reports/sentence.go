@@ -2,8 +2,11 @@ package reports
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
+	"unicode"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/rundir"
@@ -51,9 +54,13 @@ func (s *sheet) makeSentence() []piece {
 		t.say("The run could not be carried out: " + s.firstReason("no reason was given") + ".")
 		return t.out
 	case rundir.Interrupted:
-		t.say("The run was interrupted, so nothing is judged: " + s.firstReason("no reason was given") + ". ")
+		t.say("The run was interrupted, so nothing is judged")
+		if r := s.firstReason(""); r != "" {
+			t.say(": " + r)
+		}
+		t.say(". ")
 	case rundir.Invalid:
-		t.say("This measurement is not to be trusted: " + s.firstReason("a check on it failed") + ". ")
+		t.say("This measurement is not to be trusted. " + s.because("A check on it failed") + ". ")
 	case rundir.Pass, rundir.Fail, rundir.Inconclusive: // said at the end
 	}
 	t.measured()
@@ -64,24 +71,60 @@ func (s *sheet) makeSentence() []piece {
 }
 
 func (s *sheet) firstReason(otherwise string) string {
-	if len(s.run.Reasons) == 0 {
+	reasons := s.reasons()
+	if len(reasons) == 0 {
 		return otherwise
 	}
-	r := strings.TrimSuffix(s.run.Reasons[0], ".")
-	if more := len(s.run.Reasons) - 1; more > 0 {
+	r := strings.TrimSuffix(reasons[0], ".")
+	if more := len(reasons) - 1; more > 0 {
 		r += fmt.Sprintf(" (and %s)", plural(more, "more reason", "more reasons"))
 	}
 	return r
 }
 
+// reasons are the run's, without the one that only says the verdict again.
+func (s *sheet) reasons() []string {
+	if s.run.Verdict != rundir.Interrupted {
+		return s.run.Reasons
+	}
+	return slices.DeleteFunc(slices.Clone(s.run.Reasons), func(r string) bool { return r == "the run was interrupted" })
+}
+
+// because is the first reason as a sentence: "In block 2, cluster, fault …".
+func (s *sheet) because(otherwise string) string {
+	r := s.firstReason(otherwise)
+	where, what, ok := strings.Cut(r, ": ")
+	if ok && blockName.MatchString(where) {
+		return "In " + where + ", " + what
+	}
+	for _, o := range s.run.Objectives {
+		switch {
+		case !ok:
+		case where == o.Name && where != o.Text:
+			return "In the objective “" + where + "”, " + what
+		case where == o.Text:
+			return "In the objective " + where + ", " + what
+		}
+	}
+	return upper(r)
+}
+
+var blockName = regexp.MustCompile(`^(block|trial) \d+(, [^ ,:]+)?$`)
+
 // measured says under what, who, how well, how soon, and the same of the baseline.
 func (t *teller) measured() {
 	m := measure{ref: analysis.Ref{Metric: "availability"}}
 	if t.subject == nil || t.value(t.subject, m.phase, m.ref).State == analysis.NoData {
-		t.say("No valid trial gives a number. ")
+		if len(t.countedBlocks()) > 0 {
+			t.say("No valid trial gives a number. ")
+		}
 		return
 	}
-	t.say(t.underWhat() + ", ")
+	if t.run.Verdict == rundir.Invalid {
+		t.say("Measured all the same: " + lower(t.underWhat()) + ", ")
+	} else {
+		t.say(t.underWhat() + ", ")
+	}
 	t.who(t.subject)
 	t.say(" answered ")
 	t.metric(t.subject, m, " of requests", true)
@@ -106,11 +149,6 @@ func (t *teller) measured() {
 		t.metric(a, m, "", false)
 	}
 	t.say(". ")
-}
-
-// nouns are arms' names that want words around them to be read aloud.
-var nouns = map[string][2]string{
-	"cluster": {"the ", ""}, "single": {"the ", " node"}, "target": {"the ", ""}, "baseline": {"the ", ""},
 }
 
 func (t *teller) who(a *arm) {
@@ -231,26 +269,41 @@ func (t *teller) price() {
 // validity says what the evidence is.
 func (t *teller) validity() {
 	n := len(t.countedBlocks())
-	dropped := t.droppedBlocks()
+	dropped := len(t.droppedBlocks())
+	few := t.tooFew()
 	switch {
 	case n == 0:
 		t.say("No block is valid.")
-	case len(dropped) == 0 && n < t.run.Repeats:
-		t.say(fmt.Sprintf("%s of %d.", upper(t.evidence()), t.run.Repeats))
-	case len(dropped) == 0 && t.run.Verdict == rundir.Invalid:
-		t.say(upper(t.evidence()) + ".")
-	case len(dropped) == 0:
-		all := ", all valid."
-		if n == 1 {
-			all = ", valid."
-		}
-		t.say(upper(t.evidence()) + all)
-	case n >= t.run.Repeats:
-		t.say(upper(t.evidence()) + ", all valid, after " + numberWord(len(dropped)) + " " + was(len(dropped)) + " replaced.")
+	case dropped == 0 && n < t.run.Repeats:
+		t.say(fmt.Sprintf("%s of %d asked for%s.", t.evidence(), t.run.Repeats, few))
+	case dropped == 0 && t.run.Verdict == rundir.Invalid:
+		t.say(t.evidence() + few + ".") // "valid" beside that verdict would only confuse
+	case dropped == 0 && n == 1:
+		t.say(t.evidence() + ", valid" + few + ".")
+	case dropped == 0:
+		t.say(t.evidence() + ", all valid" + few + ".")
+	case n >= t.run.Repeats && t.run.Verdict != rundir.Invalid:
+		t.say(t.evidence() + ", all valid, after " + numberWord(dropped) + " " + was(dropped) + " replaced" + few + ".")
 	default:
-		t.say(fmt.Sprintf("%s; %s not valid.", upper(t.evidence()), plural(len(dropped), "block is", "blocks are")))
+		t.say(fmt.Sprintf("%d of %s not valid%s.", dropped, plural(n+dropped, "block is", "blocks are"), few))
 	}
 }
+
+// tooFew says why there is no interval, if there is none.
+func (s *sheet) tooFew() string {
+	v := s.value(s.subject, analysis.Whole, analysis.Ref{Metric: "availability"})
+	n := len(s.countedBlocks())
+	if v.State == analysis.NoData || v.Low != nil || v.High != nil || n >= fewest {
+		return ""
+	}
+	if len(s.droppedBlocks()) > 0 {
+		return fmt.Sprintf("; the rest is too little for an interval, which takes %d", fewest)
+	}
+	return fmt.Sprintf(": too few for an interval, which takes %d", fewest)
+}
+
+// fewest is the number of trials from which on there are intervals.
+const fewest = 3
 
 func was(n int) string {
 	if n == 1 {
@@ -278,21 +331,23 @@ func (t *teller) decided() {
 	if t.run.Verdict != rundir.Fail && t.run.Verdict != rundir.Inconclusive {
 		return
 	}
+	var those []rundir.Objective
 	for _, o := range t.run.Objectives {
-		if o.Verdict != t.run.Verdict || o.Severity == slo.SeverityWarn {
-			continue
+		if o.Verdict == t.run.Verdict && o.Severity != slo.SeverityWarn {
+			those = append(those, o)
 		}
-		r := read(o.Value, o.Form)
+	}
+	if len(those) > 0 {
+		o := those[0]
 		if t.run.Verdict == rundir.Fail {
 			t.say(" Failed: ")
 		} else {
 			t.say(" Undecided: ")
 		}
-		t.say(o.Text + ", found ")
-		t.number(r.String())
-		t.within(r.iv)
-		if o.MoreBlocks > 0 {
-			t.say("; about " + plural(o.MoreBlocks, "more block", "more blocks") + " would decide")
+		t.say(o.Text)
+		t.found(o)
+		if more := len(those) - 1; more > 0 {
+			t.say(fmt.Sprintf(", and %s", plural(more, "more objective", "more objectives")))
 		}
 		t.say(".")
 		return
@@ -300,6 +355,33 @@ func (t *teller) decided() {
 	if len(t.run.Reasons) > 0 {
 		t.say(" " + upper(strings.TrimSuffix(t.run.Reasons[0], ".")) + ".")
 	}
+}
+
+// found says what an objective found, or why it found nothing, and what would decide it.
+func (t *teller) found(o rundir.Objective) {
+	r := read(o.Value, o.Form)
+	if r.state == analysis.NoData {
+		t.say(", no data")
+		if o.Reason != "" {
+			t.say(": " + lower(strings.TrimSuffix(o.Reason, ".")))
+		}
+		return
+	}
+	t.say(", found ")
+	t.number(r.String())
+	t.within(r.iv)
+	if o.MoreBlocks > 0 {
+		t.say("; about " + plural(o.MoreBlocks, "more block", "more blocks") + " would decide")
+	}
+}
+
+// lower makes the first letter small, if the word is an ordinary one.
+func lower(s string) string {
+	r := []rune(s)
+	if len(r) < 2 || !unicode.IsUpper(r[0]) || !unicode.IsLower(r[1]) {
+		return s
+	}
+	return strings.ToLower(string(r[:1])) + string(r[1:])
 }
 
 // sentenceText is the sentence without looks.

@@ -3,6 +3,8 @@ package reports
 import (
 	"math"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/analysis"
@@ -215,11 +217,15 @@ func farApart(values []rundir.Value) bool {
 	return hi > 100*lo
 }
 
-// upper makes the first letter a capital.
+// upper makes the first letter a capital, unless the first word is code, a node's name or a
+// symbol, as the t of a t interval.
 func upper(s string) string {
-	if s == "" {
-		return ""
+	word, _, _ := strings.Cut(strings.ReplaceAll(s, nb, " "), " ")
+	if utf8.RuneCountInString(word) < 2 && word != "A" && word != "a" || strings.ContainsFunc(strings.TrimRight(word, ".,;:"), codelike) {
+		return s
 	}
 	r := []rune(s)
 	return strings.ToUpper(string(r[:1])) + string(r[1:])
 }
+
+func codelike(r rune) bool { return unicode.IsDigit(r) || strings.ContainsRune("._{}()/=<>\"", r) }

@@ -133,8 +133,10 @@ func (t *terminal) objectives(s *sheet) error {
 	for _, i := range []int{0, 2, 3} {
 		room -= widest(rows, i)
 	}
-	for _, r := range rows {
-		r[1] = cut(r[1], max(room, 10))
+	below := make([][]string, len(rows)) // what of an objective has no room in its line
+	for i, r := range rows {
+		parts := splitCheck(r[1], max(room, 10))
+		r[1], below[i] = parts[0], parts[1:]
 	}
 	lines, err := grid(rows, []tw.Align{tw.AlignLeft, tw.AlignLeft, tw.AlignRight, tw.AlignRight})
 	if err != nil {
@@ -149,6 +151,9 @@ func (t *terminal) objectives(s *sheet) error {
 			line = line[:at] + t.paint(mark, verdictColor(r.cells[0].verdict)) + line[at+len(mark):]
 		}
 		t.line(line)
+		for _, l := range below[i+1] {
+			t.line(indent + "  " + flat(l))
+		}
 		for _, l := range wrap(flat(r.note), t.width-len(indent)) {
 			if l != "" {
 				t.line(indent + t.paint(l, dim))
@@ -157,6 +162,19 @@ func (t *terminal) objectives(s *sheet) error {
 	}
 	t.line("")
 	return nil
+}
+
+// splitCheck breaks an objective that is too long before its operator, else at spaces.
+func splitCheck(s string, width int) []string {
+	if display(s) <= width {
+		return []string{s}
+	}
+	for _, op := range []string{" <= ", " >= ", " == ", " != ", " < ", " > "} {
+		if l, r, ok := strings.Cut(s, op); ok {
+			return append(wrap(l, width), wrap(strings.TrimSpace(op)+nb+r, width)...)
+		}
+	}
+	return wrap(s, width)
 }
 
 // arms draws the overview, two arms beside each other where there is room.

@@ -293,9 +293,9 @@ func (t *timeline) finding() string {
 		case low > 1:
 			continue
 		case bad == 0:
-			parts = append(parts, fmt.Sprintf("%s answered at least %s in every second", l.arm.Name, percent(low)))
+			parts = append(parts, fmt.Sprintf("%s answered at least %s in every second", l.arm.noun(), percent(low)))
 		default:
-			parts = append(parts, fmt.Sprintf("%s fell to %s, and stayed below 99"+nb+"%% for %s", l.arm.Name, percent(low), plural(bad, "s", "s")))
+			parts = append(parts, fmt.Sprintf("%s fell to %s and was below 99"+nb+"%% for %s", l.arm.noun(), percent(low), plural(bad, "s", "s")))
 		}
 	}
 	return upper(strings.Join(parts, "; ")) + "."
