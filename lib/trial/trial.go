@@ -59,6 +59,9 @@ func (h Hooks) stage(s string) {
 // answered.
 var ErrNotReady = errors.New("the target did not get ready")
 
+// ErrLeft is in the chain of Run's error when something of the target could not be removed.
+var ErrLeft = errors.New("the target was not removed whole")
+
 // Run runs the trial. It always returns a recording, as far as it came; with an error too,
 // the trial has no meaning: ctx was cancelled, or the environment failed. Whatever
 // happens, faults are undone and the target is removed before Run returns; an error that names
@@ -81,7 +84,9 @@ func Run(ctx context.Context, c Config) (rec *record.Recording, err error) {
 		c.Hooks.stage("removing the target")
 		downCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
 		defer cancel()
-		err = errors.Join(err, cluster.Down(downCtx))
+		if derr := cluster.Down(downCtx); derr != nil {
+			err = errors.Join(err, ErrLeft, derr)
+		}
 	}()
 	r.watch.know(cluster.Nodes())
 	r.rec.Nodes = r.nodes(cluster.Nodes())

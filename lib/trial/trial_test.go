@@ -3,18 +3,14 @@ package trial_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/tutti-bench/tutti/lib/agent"
 	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/fault/node"
@@ -24,132 +20,13 @@ import (
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/target"
 	"github.com/tutti-bench/tutti/lib/trial"
+	"github.com/tutti-bench/tutti/lib/trial/trialtest"
 )
 
-// fake is a driver and its cluster in one: nodes that are up or not, on the bubble's clock. Its load agent is the
-// real one, over pipes, with a generator that asks the fake instead of a network.
-type fake struct {
-	replicas int
-	raw      string // what nodes call themselves; "" is their name
-
-	mu    sync.Mutex
-	spec  target.Spec
-	nodes []target.Node
-	dead  map[string]bool
-	downs int
-}
-
-func (f *fake) Probe(context.Context) (target.Facts, error) { return target.Facts{}, nil }
-
-func (f *fake) Prepare(context.Context, *target.Target, func(string)) (map[string]string, error) {
-	return nil, nil
-}
-
-func (f *fake) Up(_ context.Context, s target.Spec) (target.Cluster, error) {
-	f.spec, f.dead = s, make(map[string]bool)
-	for i := range f.replicas {
-		f.add(i + 1)
-	}
-	return f, nil
-}
-
-func (f *fake) add(n int) target.Node {
-	node := target.Node{Name: target.ReplicaName("app", n), Service: "app", Replica: n, Address: fmt.Sprintf("10.0.0.%d", n)}
-	f.nodes = append(f.nodes, node)
-	return node
-}
-
-func (f *fake) Nodes() []target.Node {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.nodes)
-}
-
-func (f *fake) Down(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.downs++
-	return ctx.Err() // a Down under a cancelled context would leave things behind
-}
-
-func (f *fake) Attach(ctx context.Context, _ ...string) (*target.Process, error) {
-	inR, inW := io.Pipe()
-	outR, outW := io.Pipe()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() {
-		err := agent.Serve(ctx, inR, outW, f)
-		_ = outW.CloseWithError(io.EOF)
-		_ = inR.Close()
-		ended <- err
-	}()
-	return &target.Process{
-		Stdin: inW, Stdout: outR, Kill: cancel,
-		Wait: sync.OnceValue(func() error { return <-ended }),
-	}, nil
-}
-
-func (f *fake) set(n target.Node, dead bool, kind string) (target.Effect, error) {
-	f.mu.Lock()
-	f.dead[n.Name] = dead
-	f.mu.Unlock()
-	now := time.Now()
-	f.spec.Watch(target.NodeEvent{At: now, Node: n.Name, Kind: kind})
-	return target.Effect{Node: n, From: now, To: now, Source: "fake", Proof: kind}, nil
-}
-
-func (f *fake) Kill(_ context.Context, n target.Node) (target.Effect, error) {
-	return f.set(n, true, record.NodeDie)
-}
-
-func (f *fake) Start(_ context.Context, n target.Node) (target.Effect, error) {
-	return f.set(n, false, record.NodeStart)
-}
-
-func (f *fake) Scale(_ context.Context, _ string, n int) ([]target.Effect, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var effects []target.Effect
-	for len(f.nodes) < n {
-		effects = append(effects, target.Effect{Node: f.add(len(f.nodes) + 1), From: time.Now(), To: time.Now(), Source: "fake", Proof: "added"})
-	}
-	for len(f.nodes) > n {
-		effects = append(effects, target.Effect{Node: f.nodes[len(f.nodes)-1], From: time.Now(), To: time.Now(), Source: "fake", Proof: "removed"})
-		f.nodes = f.nodes[:len(f.nodes)-1]
-	}
-	return effects, nil
-}
-
-// Generate asks the nodes in turn; a dead one does not answer until the timeout.
-func (f *fake) Generate(ctx context.Context, p load.Plan, started func(time.Time), emit func(record.Sample)) error {
-	zero := time.Now().Add(p.Rate.Warmup)
-	started(zero)
-	for n := range p.Rate.Count() {
-		due := p.Rate.Due(n)
-		select {
-		case <-time.After(time.Until(zero.Add(due))):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		f.mu.Lock()
-		to := f.nodes[int(n)%len(f.nodes)]
-		s := record.Sample{Seq: n, Due: due, Sent: due, Free: record.None, Done: due + time.Millisecond, Class: record.OK, Node: to.Name, Tried: []string{to.Address + ":8080"}, Traced: true}
-		if f.raw != "" {
-			s.Node = f.raw
-		}
-		if f.dead[to.Name] {
-			s.Class, s.Node, s.Done, s.Traced, s.Tried = record.Timeout, "", due+p.Timeout, false, nil
-		}
-		f.mu.Unlock()
-		emit(s)
-	}
-	return nil
-}
-
-func config(f *fake, faults ...scenario.Fault) trial.Config {
+func config(f *trialtest.Fake, replicas int, faults ...scenario.Fault) trial.Config {
 	kinds := fault.Kinds{"kill": node.KillKind(), "scale": node.ScaleKind(), "restart": node.RestartKind()}
 	ingress, _ := url.Parse("http://127.0.0.1:1")
-	t := &target.Target{Services: map[string]target.Service{"app": {Name: "app", Scale: f.replicas}}}
+	t := &target.Target{Services: map[string]target.Service{"app": {Name: "app", Scale: replicas}}}
 	var steps []plan.Step
 	for i := range faults {
 		k := kinds[faults[i].Verb]
@@ -187,8 +64,8 @@ func killAt10() scenario.Fault {
 // A minute of load with a kill of 10 s, in no time: half of the requests that were due in it are lost, the edges
 // are where they were planned, and everything is undone and removed.
 func TestKill(t *testing.T) {
-	f := &fake{replicas: 2}
-	c := config(f, killAt10())
+	f := &trialtest.Fake{}
+	c := config(f, 2, killAt10())
 	ingress(t, &c)
 	synctest.Test(t, func(t *testing.T) {
 		rec, err := trial.Run(t.Context(), c)
@@ -212,16 +89,16 @@ func TestKill(t *testing.T) {
 		if v := a.Metric(analysis.Ref{Metric: "balance"}); v.State != analysis.OK {
 			t.Errorf("balance %v: nodes were not told apart by their addresses", v)
 		}
-		if f.downs != 1 {
-			t.Errorf("the target was removed %d times", f.downs)
+		if f.Downs() != 1 {
+			t.Errorf("the target was removed %d times", f.Downs())
 		}
 	})
 }
 
 // Cancelled in the middle of a fault, the fault is undone and the target removed all the same.
 func TestCancelDuringFault(t *testing.T) {
-	f := &fake{replicas: 2}
-	c := config(f, killAt10())
+	f := &trialtest.Fake{}
+	c := config(f, 2, killAt10())
 	ingress(t, &c)
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("enough")
@@ -231,14 +108,14 @@ func TestCancelDuringFault(t *testing.T) {
 		if err == nil || ctx.Err() == nil {
 			t.Fatalf("error %v, want the cancellation", err)
 		}
-		if f.dead["app-1"] {
+		if len(f.Dead()) > 0 {
 			t.Error("the fault was not undone")
 		}
 		if got := rec.Faults[0].Ended; got != record.EndedAborted {
 			t.Errorf("the fault ended because %q", got)
 		}
-		if f.downs != 1 {
-			t.Errorf("the target was removed %d times", f.downs)
+		if f.Downs() != 1 {
+			t.Errorf("the target was removed %d times", f.Downs())
 		}
 		if len(analysis.Of(rec).Problems()) == 0 {
 			t.Error("a trial that was cut off is taken for valid")
@@ -248,23 +125,23 @@ func TestCancelDuringFault(t *testing.T) {
 
 // A target that never answers is not ready, which is told apart from other errors.
 func TestNeverReady(t *testing.T) {
-	f := &fake{replicas: 1}
-	c := config(f) // nobody listens at its ingress
+	f := &trialtest.Fake{}
+	c := config(f, 1) // nobody listens at its ingress
 	synctest.Test(t, func(t *testing.T) {
 		_, err := trial.Run(t.Context(), c)
 		if !errors.Is(err, trial.ErrNotReady) {
 			t.Errorf("error %v, want that it did not get ready", err)
 		}
-		if f.downs != 1 {
-			t.Errorf("the target was removed %d times", f.downs)
+		if f.Downs() != 1 {
+			t.Errorf("the target was removed %d times", f.Downs())
 		}
 	})
 }
 
 // A header that names no replica makes the trial invalid and is named.
 func TestStranger(t *testing.T) {
-	f := &fake{replicas: 1, raw: "who\x1b[31m"}
-	c := config(f)
+	f := &trialtest.Fake{Header: "who\x1b[31m"}
+	c := config(f, 1)
 	ingress(t, &c)
 	synctest.Test(t, func(t *testing.T) {
 		rec, err := trial.Run(t.Context(), c)
@@ -280,8 +157,8 @@ func TestStranger(t *testing.T) {
 
 // Replicas that a fault adds are nodes like the others, and were not missing before.
 func TestScaleUp(t *testing.T) {
-	f := &fake{replicas: 2}
-	c := config(f, scenario.Fault{Name: "more", Verb: "scale", At: 10 * time.Second, For: 20 * time.Second, Params: fault.Params{"to": 3}})
+	f := &trialtest.Fake{}
+	c := config(f, 2, scenario.Fault{Name: "more", Verb: "scale", At: 10 * time.Second, For: 20 * time.Second, Params: fault.Params{"to": 3}})
 	ingress(t, &c)
 	synctest.Test(t, func(t *testing.T) {
 		rec, err := trial.Run(t.Context(), c)
@@ -306,8 +183,8 @@ func TestScaleUp(t *testing.T) {
 
 // Without `for` a fault is undone when measured load ends, and a verb without a time at once.
 func TestEnds(t *testing.T) {
-	f := &fake{replicas: 2}
-	c := config(f,
+	f := &trialtest.Fake{}
+	c := config(f, 2,
 		scenario.Fault{Name: "late", Verb: "kill", At: 50 * time.Second})
 	ingress(t, &c)
 	synctest.Test(t, func(t *testing.T) {
@@ -323,8 +200,8 @@ func TestEnds(t *testing.T) {
 
 // A fault that hits nothing makes the trial invalid.
 func TestVictimGone(t *testing.T) {
-	f := &fake{replicas: 1}
-	c := config(f, killAt10())
+	f := &trialtest.Fake{}
+	c := config(f, 1, killAt10())
 	c.Plan.Steps[0].Victims = []string{"app-7"}
 	ingress(t, &c)
 	synctest.Test(t, func(t *testing.T) {
@@ -334,6 +211,19 @@ func TestVictimGone(t *testing.T) {
 		}
 		if p := strings.Join(analysis.Of(rec).Problems(), "\n"); !strings.Contains(p, "app-7") {
 			t.Errorf("problems %q do not say that app-7 was not there", p)
+		}
+	})
+}
+
+// What could not be removed is told, and is no matter of the target's getting ready.
+func TestLeft(t *testing.T) {
+	f := &trialtest.Fake{DownErr: errors.New("container abc stays")}
+	c := config(f, 1)
+	ingress(t, &c)
+	synctest.Test(t, func(t *testing.T) {
+		_, err := trial.Run(t.Context(), c)
+		if !errors.Is(err, trial.ErrLeft) || errors.Is(err, trial.ErrNotReady) || !strings.Contains(err.Error(), "container abc stays") {
+			t.Errorf("error %v, want what is left", err)
 		}
 	})
 }
