@@ -88,6 +88,10 @@ func (s *sheet) makeAnswered() *answered {
 			l.each = append(l.each, one)
 		}
 		l.summarize()
+		// What the figure says is what the tiles say: an estimate over trials is not just their median.
+		if v := s.value(r, analysis.Whole, analysis.Ref{Metric: "availability"}); v.State == analysis.OK && v.Value != nil {
+			l.availability = *v.Value
+		}
 		a.lines = append(a.lines, l)
 	}
 	return a
@@ -139,9 +143,9 @@ func (s *sheet) corners() []corner {
 func (a *answered) finding() string {
 	var parts []string
 	for i, l := range a.lines {
-		part := l.arm.Name + " " + percent(l.availability)
+		part := l.arm.noun() + " " + percent(l.availability)
 		if i == 0 {
-			part = l.arm.Name + " answered " + percent(l.availability) + " of all requests"
+			part = l.arm.noun() + " answered " + percent(l.availability) + " of all requests"
 		}
 		parts = append(parts, part)
 	}
@@ -174,7 +178,7 @@ func (s *sheet) answeredHTML() string {
 		if a = s.makeAnswered(); a == nil {
 			return ""
 		}
-		return a.draw(500, 46, 372, 284, "wid", "f2w") + a.draw(360, 40, 344, 254, "nar", "f2n")
+		return a.draw(820, 64, 680, 300, "wid", "f2w") + a.draw(360, 40, 344, 254, "nar", "f2n")
 	})
 	if body == "" {
 		return ""
@@ -244,7 +248,7 @@ func (a *answered) draw(w, x0, x1, y1 float64, class, id string) string {
 			}
 		}
 		q.polyline("ln p99 "+stroke(l.arm), a.points(l.mid))
-		labels = append(labels, lineLabel{l.arm, l.arm.Name + " " + percent(l.availability), q.py(l.availability)})
+		labels = append(labels, lineLabel{l.arm, l.arm.Name + " " + percent(l.availability), q.py(l.mid[len(l.mid)-1])})
 	}
 	if !narrow {
 		lineLabels(c, x1+9, labels, 14, y1)

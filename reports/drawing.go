@@ -74,21 +74,28 @@ func (t *timeline) draw(f frame1) string {
 func (t *timeline) drawBands(c *canvas, x func(float64) float64, panels ...[2]float64) {
 	back := 0.0
 	for _, m := range t.marks {
-		if strings.Contains(m.text, "recovered") {
+		if strings.Contains(m.text, "recovered") && len(t.faults) > 0 && m.arm == t.faults[0].arm {
 			back = max(back, m.at)
 		}
 	}
 	for _, p := range panels {
-		for i, f := range t.faults {
-			c.rect("band", x(f.from), p[0], x(f.to)-x(f.from), p[1]-p[0])
-			if i == len(t.faults)-1 && back > f.to {
-				c.rect("band2", x(f.to), p[0], x(back)-x(f.to), p[1]-p[0])
+		last := 0.0
+		for _, f := range t.faults {
+			if f.band {
+				c.rect("band", x(f.from), p[0], x(f.to)-x(f.from), p[1]-p[0])
+				last = max(last, f.to)
 			}
+		}
+		if last > 0 && back > last {
+			c.rect("band2", x(last), p[0], x(back)-x(last), p[1]-p[0])
 		}
 		if p[1] <= p[0] {
 			continue
 		}
 		for _, f := range t.faults {
+			if !f.band {
+				continue
+			}
 			c.line("edge", x(f.from), p[0], x(f.from), p[1])
 			if !f.open {
 				c.line("edge", x(f.to), p[0], x(f.to), p[1])
@@ -251,19 +258,24 @@ func (t *timeline) drawNever(c *canvas, q *panel, l timelineArm, y float64) {
 	if n50 > 0 {
 		what = fmt.Sprintf("%s: p99 for %d"+nb+"s, p50 for %d"+nb+"s", name, n99, n50)
 	}
-	class, right := "lb"+strconv.Itoa(l.arm.Look), float64(q.c.Max.X)
-	if x := q.px(last) + 8; x+textWidth(class, what) <= right+100 {
-		c.text(class, x, y+4.5, start, what)
-		return
-	}
+	short := strings.TrimPrefix(what, name+": ")
+	class := "lb" + strconv.Itoa(l.arm.Look)
 	first := t.length
 	for _, p := range l.p99 {
 		if p.Mid.State == analysis.Never {
 			first = min(first, p.Start.Seconds())
 		}
 	}
-	if x := q.px(first) - 8; x-textWidth(class, what) > 0 {
-		c.text(class, x, y+4.5, end, what)
+	for _, say := range []string{what, short} { // the bar's colour tells the arm too
+		width := textWidth(class, say)
+		if x := q.px(last) + 8; x+width <= c.w {
+			c.text(class, x, y+4.5, start, say)
+			return
+		}
+		if x := q.px(first) - 8; x-width > float64(q.c.Min.X) {
+			c.text(class, x, y+4.5, end, say)
+			return
+		}
 	}
 }
 
@@ -508,20 +520,23 @@ func (t *timeline) drawLegend(c *canvas, f frame1, y float64) {
 			seen[s.State] = true
 		}
 	}
-	x := f.x1
+	x, swatch, gap := f.x1, 19.0, 14.0
 	if f.narrow {
-		x, y = f.w, y+17
+		x, y, swatch, gap = f.w, y+17, 17, 9
 	}
 	for _, state := range []analysis.LaneState{analysis.Down, analysis.DownTried, analysis.Ejected, analysis.Failing, analysis.InRotation} {
 		if !seen[state] {
 			continue
 		}
 		name := string(state)
+		if f.narrow && state == analysis.DownTried {
+			name = "still tried"
+		}
 		x -= textWidth("leg", name)
 		c.text("leg", x, y, start, name)
-		x -= 19
-		c.rect(laneClasses[state], x, y-9, 14, 9)
-		x -= 14
+		x -= swatch
+		c.rect(laneClasses[state], x, y-9, 13, 9)
+		x -= gap
 	}
 }
 
@@ -635,8 +650,18 @@ func (t *timeline) layMarks(f frame1) []laidMark {
 func (t *timeline) drawFaults(c *canvas, f frame1, x func(float64) float64, y float64, marks []laidMark) {
 	for _, k := range t.faults {
 		c.text("tx", f.x0-8, y+12, end, cut(visible(k.name), int((f.x0-4)/7.5)))
-		c.rect("fault", x(k.from), y, max(x(k.to)-x(k.from), 1), 15)
-		switch right, left := f.w-x(k.to)-7, x(k.from)-7-f.x0; {
+		c.rect("fault2", x(max(k.early, 0)), y, x(k.from)-x(max(k.early, 0)), 15)
+		c.rect("fault", x(k.from), y, max(x(max(k.ending, k.from))-x(k.from), 1), 15)
+		c.rect("fault2", x(max(k.ending, k.from)), y, x(k.to)-x(max(k.ending, k.from)), 15)
+		edge := f.w
+		if f.narrow {
+			c.mark(k.arm.Look, f.x1+7, y+7.5)
+		} else {
+			edge = f.x1
+			c.mark(k.arm.Look, f.x1+9, y+7.5)
+			c.text("lb"+strconv.Itoa(k.arm.Look), f.x1+18, y+12, start, cut(visible(k.arm.Name), 18))
+		}
+		switch right, left := edge-x(k.to)-7, x(max(k.early, 0))-7-f.x0; {
 		case f.narrow:
 			y += 18
 			what := fit("fl", k.what, f.w)
@@ -644,7 +669,7 @@ func (t *timeline) drawFaults(c *canvas, f frame1, x func(float64) float64, y fl
 		case right >= left || right >= textWidth("fl", visible(k.what)):
 			c.text("fl", x(k.to)+7, y+12, start, fit("fl", k.what, right))
 		default:
-			c.text("fl", x(k.from)-7, y+12, end, fit("fl", k.what, left))
+			c.text("fl", x(max(k.early, 0))-7, y+12, end, fit("fl", k.what, left))
 		}
 		y += 24
 	}

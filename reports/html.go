@@ -397,6 +397,7 @@ func (s *sheet) howToRead() string {
 	item("Interval", "Two-sided 95 %. From six trials on it makes no assumption on the noise; with three to five it does, and says so.")
 	item("All requests", "A failed request has no latency: it never arrived. A percentile above the availability is therefore “never”, and no line is drawn across it.")
 	item("Latency", "From the moment a request was due, not from when it was sent: a target that stalls cannot hide it.")
+	item("Nodes", "In rotation: it answers. Failing: it is tried, and does not answer. Ejected: it runs, and nobody tries it. Down: the engine says that it does not run, or is frozen. Down, still tried: and requests are sent to it all the same, which is what a health check is to end.")
 	item("Recovered", "From the onset to the start of the first 5 s (or 200 requests) that are as good as before, less one point. “> 15 s” means: not within the 15 s in which it could have been seen.")
 	item("Lost requests", "Bad requests beyond the rate before the fault, up to the next fault or the end of load.")
 	var marks strings.Builder

@@ -308,7 +308,7 @@ func (s *sheet) errorsLead() string {
 func (s *sheet) effectTable() table {
 	t := table{
 		id: "t-faults", class: "sm",
-		caption: "Every fault of every trial: when it took effect and when it was gone, by what means, on what proof, and the bad requests while it was in force.",
+		caption: "Every fault of every trial: between which moments it took effect, and was gone, in seconds since load start; by what means, on what proof, and the bad requests while it was in force.",
 		head: []column{
 			left("Trial"), left("Fault"), left("Nodes"), num("Onset"), num("Undone"), left("Means"), left("Proof"), left("Signature"), left("State"),
 		},
@@ -327,12 +327,12 @@ func (s *sheet) effectTable() table {
 	return t
 }
 
-// edge is when an edge was, and how wide it is.
+// edge is when an edge was, as closely as it is known.
 func edge(e *record.Edge) string {
 	if e == nil {
 		return "never"
 	}
-	return fmt.Sprintf("%.3f"+nb+"s ±"+nb+"%s", e.To.Seconds(), duration((e.To-e.From)/2))
+	return moment(e, 3)
 }
 
 func proofs(ps []record.Proof) string {

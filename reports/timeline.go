@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
@@ -45,10 +46,14 @@ type timelineLane struct {
 	analysis.Lane
 }
 
+// A timelineFault is a fault of one arm's trial. It took effect after early and at from at the
+// latest; it was gone after ending and at to at the latest.
 type timelineFault struct {
-	name, what string
-	from, to   float64
-	open       bool // never undone
+	arm                     *arm
+	name, what              string
+	early, from, ending, to float64
+	open                    bool // never undone
+	band                    bool // shaded through all panels
 }
 
 type timelineMark struct {
@@ -96,6 +101,7 @@ func (s *sheet) makeTimeline() *timeline {
 		t.lines[i].thin(t.step)
 	}
 	s.onePicture(t)
+	t.chooseBands()
 	for _, o := range s.run.Objectives {
 		lhs, _, _ := strings.Cut(squeeze(o.Text), ">")
 		if o.Form == slo.Absolute && o.Limit != nil && strings.HasSuffix(lhs, ".availability") {
@@ -103,6 +109,13 @@ func (s *sheet) makeTimeline() *timeline {
 		}
 	}
 	return t
+}
+
+// chooseBands shades the faults of one arm only: those of each arm's own trial differ a little.
+func (t *timeline) chooseBands() {
+	for i := range t.faults {
+		t.faults[i].band = t.faults[i].arm == t.faults[0].arm
+	}
 }
 
 func availability(s analysis.Second) analysis.Value { return s.Availability() }
@@ -163,6 +176,9 @@ func worse(a, b analysis.Value, highest bool) analysis.Value {
 // maxLanes bounds the lanes of nodes.
 const maxLanes = 16
 
+// maxFaults bounds the lanes of faults; the table of faults has them all.
+const maxFaults = 8
+
 // onePicture takes nodes, faults and events from one block: they are moments, not averages.
 func (s *sheet) onePicture(t *timeline) {
 	pick := func(counted bool) int {
@@ -188,36 +204,41 @@ func (s *sheet) onePicture(t *timeline) {
 				}
 				t.lanes = append(t.lanes, timelineLane{a, l})
 			}
-			if a == s.subject || len(t.faults) == 0 {
-				t.faults = faultsOf(of)
+			if fs := faultsOf(a, of); len(t.faults)+len(fs) <= maxFaults {
+				t.faults = append(t.faults, fs...)
 			}
 			t.marks = append(t.marks, marksOf(a, of, len(s.faults) > 1)...)
 		})
 	}
 }
 
-func faultsOf(of *analysis.Trial) []timelineFault {
+func faultsOf(a *arm, of *analysis.Trial) []timelineFault {
 	var out []timelineFault
 	for _, f := range of.Rec.Faults {
 		if f.Onset == nil {
 			continue
 		}
-		l := timelineFault{name: f.Name, from: f.Onset.To.Seconds(), to: of.Rec.For.Seconds(), open: true}
-		width := f.Onset.To - f.Onset.From
-		l.what = fmt.Sprintf("%s %s: onset %.2f"+nb+"s", f.Verb, strings.Join(f.Nodes, ", "), l.from)
+		end := of.Rec.For.Seconds()
+		l := timelineFault{arm: a, name: f.Name, early: f.Onset.From.Seconds(), from: f.Onset.To.Seconds(), ending: end, to: end, open: true}
+		l.what = f.Verb + " " + strings.Join(f.Nodes, ", ") + ": onset " + moment(f.Onset, 2)
 		if f.Heal != nil {
-			l.to, l.open = min(f.Heal.To.Seconds(), l.to), false
-			width = max(width, f.Heal.To-f.Heal.From)
-			l.what += fmt.Sprintf(", undone %.2f"+nb+"s", f.Heal.To.Seconds())
+			l.ending, l.to, l.open = min(f.Heal.From.Seconds(), end), min(f.Heal.To.Seconds(), end), false
+			l.what += ", undone " + moment(f.Heal, 2)
 		} else {
 			l.what += ", not undone"
-		}
-		if width > 0 {
-			l.what += " (±" + nb + duration(width/2) + ")"
 		}
 		out = append(out, l)
 	}
 	return out
+}
+
+// moment is when an edge was: at one time, or somewhere between two.
+func moment(e *record.Edge, decimals int) string {
+	from, to := strconv.FormatFloat(e.From.Seconds(), 'f', decimals, 64), strconv.FormatFloat(e.To.Seconds(), 'f', decimals, 64)
+	if from == to {
+		return to + nb + "s"
+	}
+	return from + nb + "–" + nb + to + nb + "s"
 }
 
 func marksOf(a *arm, of *analysis.Trial, name bool) []timelineMark {
@@ -313,7 +334,7 @@ func (t *timeline) what() string {
 	}
 	var b strings.Builder
 	if len(t.faults) > 0 {
-		b.WriteString("Fault in force between the dashed lines. ")
+		fmt.Fprintf(&b, "Between the dashed lines the fault was in force, here in %s’s trial of block %d; the pale ends of its bar are where an edge may lie. ", t.faults[0].arm.noun(), t.block)
 	}
 	b.WriteString("Where a percentile is “never”, so many requests failed that it has no value: the bar in the top row stands instead of a line. ")
 	switch {
@@ -338,7 +359,7 @@ func (t *timeline) alt() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Timeline over %s. %s", seconds(t.length), t.finding())
 	for _, f := range t.faults {
-		b.WriteString(" " + f.name + ", " + f.what + ".")
+		b.WriteString(" " + f.name + ", " + f.arm.noun() + ": " + f.what + ".")
 	}
 	for _, m := range t.marks {
 		b.WriteString(" " + m.text + ".")
