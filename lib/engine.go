@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/rundir"
@@ -25,8 +27,12 @@ const (
 // ComposeOptions are what a user allows a target's files, by name.
 type ComposeOptions struct{ Allow []string }
 
-// probeLimit bounds the wait for an engine's first answer.
-const probeLimit = 15 * time.Second
+// Limits on the wait for an engine: until it is open, which includes removing what dead runs have left there,
+// and for what it says of itself.
+const (
+	openLimit  = time.Minute
+	probeLimit = 15 * time.Second
+)
 
 // open opens the engine that was asked for; if none was, docker when one answers, else
 // process, which is said and recorded. In CI there is no falling back.
@@ -50,17 +56,15 @@ func (p *Prepared) open(ctx context.Context, o Options, wish string) error {
 		}
 	}
 	p.Why = "no Docker engine answers: " + firstLine(err)
-	return p.try(ctx, o, Process)
+	if perr := p.try(ctx, o, Process); perr != nil {
+		return errors.Join(perr, err)
+	}
+	return nil
 }
 
 func firstLine(err error) string {
-	s := err.Error()
-	for i, r := range s {
-		if r == '\n' {
-			return s[:i]
-		}
-	}
-	return s
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return first
 }
 
 func (p *Prepared) try(ctx context.Context, o Options, name string) error {
@@ -68,16 +72,17 @@ func (p *Prepared) try(ctx context.Context, o Options, name string) error {
 	if !ok {
 		return &UsageError{fmt.Errorf("engine %q: this program has none of that name", name)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	openCtx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
-	driver, release, err := opener(ctx, p.ID)
+	driver, release, err := opener(openCtx, p.ID)
 	if err != nil {
 		return err
 	}
-	facts, err := driver.Probe(ctx)
+	probeCtx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	facts, err := driver.Probe(probeCtx)
 	if err != nil {
-		_ = release(context.WithoutCancel(ctx)) // nothing was made yet
-		return err
+		return errors.Join(err, release(context.WithoutCancel(ctx)))
 	}
 	p.driver, p.Facts, p.close = driver, facts, release
 	return nil

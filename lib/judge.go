@@ -167,6 +167,9 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		},
 		Trials: []rundir.Trial{}, Faults: []rundir.Fault{}, Objectives: []rundir.Objective{},
 	}
+	if !slices.Contains(run.ArmOrder, run.Baseline) {
+		run.Baseline = "" // with --only there is nothing to compare
+	}
 	if j.end.Stopped != "" {
 		run.Reasons = append(run.Reasons, j.end.Stopped)
 	}
@@ -192,14 +195,26 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 	for _, t := range j.trials {
 		run.Trials = append(run.Trials, j.trial(t, blocks))
 		run.Faults = append(run.Faults, faults(t)...)
-		if end := t.Rec.Zero.Add(t.Rec.For); !t.Rec.Zero.IsZero() && end.After(run.Provenance.Ended) {
-			run.Provenance.Ended = end.UTC().Truncate(time.Millisecond)
-		}
 	}
+	run.Provenance.Ended = j.ended()
 	if run.Reasons == nil {
 		run.Reasons = []string{}
 	}
 	return run
+}
+
+// ended is when the run ended; where it was killed, when the load of its last trial did.
+func (j *judging) ended() time.Time {
+	ended := j.end.Ended
+	if !ended.IsZero() {
+		return ended.UTC().Truncate(time.Millisecond)
+	}
+	for _, t := range j.trials {
+		if end := t.Rec.Zero.Add(t.Rec.For); !t.Rec.Zero.IsZero() && end.After(ended) {
+			ended = end
+		}
+	}
+	return ended.UTC().Truncate(time.Millisecond)
 }
 
 // oneLine makes one sentence of an error and its hints.

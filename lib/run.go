@@ -100,8 +100,10 @@ func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared,
 	if o.Hooks.Engine != nil {
 		o.Hooks.Engine(p.Facts, p.Why)
 	}
-	p.Plan, err = plan.Build(s, targets, o.Kit.Faults, p.Facts)
-	return p, err
+	if p.Plan, err = plan.Build(s, targets, o.Kit.Faults, p.Facts); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // override applies the command line to the scenario.
@@ -155,18 +157,26 @@ func Run(ctx context.Context, p *Prepared, o Options) (*Result, error) {
 	}
 	r := &running{Prepared: p, o: o, folder: folder, good: make(map[string]bool)}
 	runErr := r.all(ctx)
-	end := rundir.End{Stopped: r.stopped}
+	end := rundir.End{Ended: time.Now().UTC(), Stopped: r.stopped}
 	if runErr != nil {
-		end.Interrupted = ctx.Err() != nil
+		if end.Interrupted = ctx.Err() != nil; end.Interrupted && !errors.Is(runErr, context.Cause(ctx)) {
+			runErr = errors.Join(context.Cause(ctx), runErr)
+		}
 		end.Error = runErr.Error()
 	}
-	res, err := func() (*Result, error) {
-		if err := folder.WriteEnd(end); err != nil {
-			return nil, err
-		}
-		return Judge(dir, o.Kit)
-	}()
+	if err := kept(folder.WriteEnd(end)); err != nil {
+		return nil, errors.Join(runErr, err)
+	}
+	res, err := Judge(dir, o.Kit)
 	return res, errors.Join(runErr, err)
+}
+
+// kept marks an error of the run's folder as the surroundings' fault: a full disk, a permission.
+func kept(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &target.UnavailableError{What: "keep what was measured", Err: err, Hint: "see to the disk, or name another folder with --out"}
 }
 
 // A running run.
@@ -220,7 +230,7 @@ func (r *running) prepareImages(ctx context.Context) error {
 	for _, arm := range r.Plan.Scenario.Arms {
 		digests, err := r.driver.Prepare(ctx, r.Plan.Targets[arm.Name], stage)
 		if err != nil {
-			return environment(ctx, "prepare the images of arm "+arm.Name, err)
+			return environment(ctx, "prepare the images of arm "+arm.Name, err, "nothing was started")
 		}
 		maps.Copy(r.images, digests)
 	}
@@ -248,6 +258,9 @@ func (r *running) block(ctx context.Context, n int) (valid bool, err error) {
 	}
 	valid = true
 	for _, t := range trials {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx) // between two trials: the next one is not begun
+		}
 		a, err := r.trial(ctx, t)
 		if err != nil {
 			return false, err
@@ -268,7 +281,7 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	arm := armNamed(s, t.Arm)
 	logs, err := r.folder.LogDir(t.Arm, t.Block)
 	if err != nil {
-		return nil, err
+		return nil, kept(err)
 	}
 	spec := r.Plan.Spec(arm)
 	spec.Run, spec.Trial, spec.LogDir = r.ID, fmt.Sprintf("%s-%d", t.Arm, t.Block), logs
@@ -278,16 +291,16 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	switch {
 	case err == nil:
 		r.good[t.Arm] = true
-	case ctx.Err() == nil && errors.Is(err, trial.ErrNotReady) && r.good[t.Arm]:
+	case ctx.Err() == nil && errors.Is(err, trial.ErrNotReady) && !errors.Is(err, trial.ErrLeft) && r.good[t.Arm]:
 		// It got ready before: this trial is not to be trusted, the others are.
 		rec.Problems = append(rec.Problems, err.Error())
 		err = nil
 	default:
 		rec.Problems = append(rec.Problems, "the trial was not carried out: "+err.Error())
-		err = environment(ctx, fmt.Sprintf("run arm %s in block %d", t.Arm, t.Block), err)
+		err = environment(ctx, fmt.Sprintf("run arm %s in block %d", t.Arm, t.Block), err, "what the nodes said is in "+logs)
 	}
 	r.took = time.Since(began)
-	err = errors.Join(err, r.folder.SaveRecording(rec))
+	err = errors.Join(err, kept(r.folder.SaveRecording(rec)))
 	a := analysis.Of(rec)
 	if r.o.Hooks.Done != nil {
 		r.o.Hooks.Done(t, a, err)
@@ -311,12 +324,12 @@ func armNamed(s *scenario.Scenario, name string) scenario.Arm {
 }
 
 // environment marks an error as the surroundings' fault, unless we were told to stop.
-func environment(ctx context.Context, what string, err error) error {
+func environment(ctx context.Context, what string, err error, hint string) error {
 	var known *target.UnavailableError
 	if ctx.Err() != nil || errors.As(err, &known) {
 		return err
 	}
-	return &target.UnavailableError{What: what, Err: err, Hint: "what the nodes said is in the logs of the trial, in the run's folder"}
+	return &target.UnavailableError{What: what, Err: err, Hint: hint}
 }
 
 func (r *running) writePlan() error {
@@ -331,10 +344,10 @@ func (r *running) writePlan() error {
 			blocks[fmt.Sprintf("%03d", n)] = append(blocks[fmt.Sprintf("%03d", n)], t.Arm)
 		}
 	}
-	return errors.Join(
+	return kept(errors.Join(
 		r.folder.WriteScenario(rundir.Mask(s.Source)),
 		r.folder.WritePlan(rundir.Plan{
 			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Only: r.o.Only,
 			Blocks: blocks, Images: r.images, Provenance: r.provenance(),
-		}))
+		})))
 }

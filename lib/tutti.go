@@ -10,6 +10,6 @@ import (
 type Result struct {
 	Dir    string // the run's folder
 	Run    *rundir.Run
-	Trials []*analysis.Trial // in the order of Run.Trials; nil where a trial has no recording
+	Trials []*analysis.Trial // those of Run.Trials, in their order
 	Source []byte            // the scenario as run, secrets masked
 }
