@@ -44,7 +44,7 @@ func TestRun(t *testing.T) {
 		}
 		isValue(t, "one.availability", run.Arms["one"].Metrics["availability"], 250.0/300, 2)
 		isValue(t, "two.availability", run.Arms["two"].Metrics["availability"], 275.0/300, 2)
-		isValue(t, "two.during.availability", run.Arms["two"].Phases["during"]["availability"], 0.5, 2)
+		isValue(t, "two.during.availability", run.Arms["two"].Phases["during"]["availability"], 26.0/51, 2) // the bin of the heal is in it
 		isValue(t, "two.after.availability", run.Arms["two"].Phases["after"]["availability"], 1, 2)
 		if _, ok := run.Arms["two"].Requests["other"]["availability"]; !ok {
 			t.Errorf("requests: %v", run.Arms["two"].Requests)
@@ -85,7 +85,7 @@ func provenance(t *testing.T, run *rundir.Run) {
 
 // A percentile that a failed request stands in is never, not a number; what is not finite is null.
 func TestNotFinite(t *testing.T) {
-	b := newBench(t, strings.Replace(twoArms, "at: 10s, kill: app, for: 5s", "at: 5s, kill: app", 1)) // it never heals while we look
+	b := newBench(t, strings.Replace(twoArms, "at: 10050ms, kill: app, for: 5s", "at: 5050ms, kill: app", 1)) // it never heals while we look
 	bubble(t, func(t *testing.T) {
 		if _, err := b.run(t.Context(), t); err != nil {
 			t.Fatal(err)
@@ -97,8 +97,8 @@ func TestNotFinite(t *testing.T) {
 		t.Errorf("one.p99 is %v, want never", p99)
 	}
 	recovery := arms["one"].(map[string]any)["metrics"].(map[string]any)[`recovery{fault="crash"}`].(map[string]any)
-	if recovery["state"] != "censored" || recovery["value"] != 5.0 {
-		t.Errorf("one.recovery is %v, want censored: it may have begun after 5 s, of the 25 s that we looked the last 20 s are the hold", recovery)
+	if recovery["state"] != "censored" || recovery["value"] != 4.95 {
+		t.Errorf("one.recovery is %v, want censored: it may have begun after 4.95 s, of the 24.95 s that we looked the last 20 s are the hold", recovery)
 	}
 }
 

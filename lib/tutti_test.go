@@ -37,7 +37,7 @@ arms:
 baseline: one
 load: {rate: 10/s, for: 30s, warmup: 1s, timeout: 1s, requests: [GET /, {name: other, GET: /other}]}
 faults:
-  - {name: crash, at: 10s, kill: app, for: 5s}
+  - {name: crash, at: 10050ms, kill: app, for: 5s}
 objectives:
   - two.availability >= 90%
   - one.availability < 90%
