@@ -64,12 +64,23 @@ func colour(w io.Writer) bool {
 	return tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// width is how wide w is, 80 where it is no terminal.
+// width is how many columns w has, 80 where it is no terminal.
 func width(w io.Writer) int {
+	columns, _ := size(w)
+	return columns
+}
+
+// height is how many rows w has, 24 where it is no terminal.
+func height(w io.Writer) int {
+	_, rows := size(w)
+	return rows
+}
+
+func size(w io.Writer) (columns, rows int) {
 	if f, tty := terminal(w); tty {
-		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
-			return n
+		if c, r, err := term.GetSize(int(f.Fd())); err == nil && c > 0 && r > 0 {
+			return c, r
 		}
 	}
-	return 80
+	return 80, 24
 }

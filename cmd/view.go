@@ -42,7 +42,8 @@ func (a *app) tell(format string, args ...any) {
 func (a *app) newView() *view {
 	_, tty := terminal(a.err)
 	live := reports.NewLive(a.err, reports.LiveOptions{
-		TTY: tty && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == "", Color: colour(a.err), Width: func() int { return width(a.err) },
+		TTY: tty && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == "", Color: colour(a.err),
+		Width: func() int { return width(a.err) }, Height: func() int { return height(a.err) },
 	})
 	a.teller.mu.Lock()
 	defer a.teller.mu.Unlock()

@@ -140,12 +140,18 @@ func (s *sheet) corners() []corner {
 	return out
 }
 
+// plateau is the availability with the decimals that it has everywhere else.
+func (l *answeredArm) plateau() string {
+	sc := scale{times: 100, ratio: true}
+	return sc.format(l.availability, sc.decimals(l.availability)) + nb + "%"
+}
+
 func (a *answered) finding() string {
 	var parts []string
 	for i, l := range a.lines {
-		part := l.arm.noun() + " " + percent(l.availability)
+		part := l.arm.noun() + " " + l.plateau()
 		if i == 0 {
-			part = l.arm.noun() + " answered " + percent(l.availability) + " of all requests"
+			part = l.arm.noun() + " answered " + l.plateau() + " of all requests"
 		}
 		parts = append(parts, part)
 	}
@@ -159,7 +165,7 @@ func (a *answered) alt() string {
 	var b strings.Builder
 	b.WriteString("Share of all requests answered OK within a time limit x. ")
 	for _, l := range a.lines {
-		fmt.Fprintf(&b, "%s levels off at %s", l.arm.Name, percent(l.availability))
+		fmt.Fprintf(&b, "%s levels off at %s", l.arm.noun(), l.plateau())
 		for i, sh := range l.mid {
 			if l.availability > 0 && sh >= l.availability/2 {
 				fmt.Fprintf(&b, ", half of it within %s", seconds(round3(a.xs[i])))
@@ -248,7 +254,7 @@ func (a *answered) draw(w, x0, x1, y1 float64, class, id string) string {
 			}
 		}
 		q.polyline("ln p99 "+stroke(l.arm), a.points(l.mid))
-		labels = append(labels, lineLabel{l.arm, l.arm.Name + " " + percent(l.availability), q.py(l.mid[len(l.mid)-1])})
+		labels = append(labels, lineLabel{l.arm, l.arm.Name + " " + l.plateau(), q.py(l.mid[len(l.mid)-1])})
 	}
 	if !narrow {
 		lineLabels(c, x1+9, labels, 14, y1)

@@ -266,7 +266,7 @@ func (t *timeline) drawNever(c *canvas, q *panel, l timelineArm, y float64) {
 			first = min(first, p.Start.Seconds())
 		}
 	}
-	for _, say := range []string{what, short} { // the bar's colour tells the arm too
+	for _, say := range []string{what, short, fmt.Sprintf("p99 for %d"+nb+"s", n99)} { // the bar's colour tells the arm too
 		width := textWidth(class, say)
 		if x := q.px(last) + 8; x+width <= c.w {
 			c.text(class, x, y+4.5, start, say)

@@ -26,7 +26,12 @@ const (
 type LiveOptions struct {
 	TTY   bool       // redraw in place; else one plain line for each event
 	Width func() int // columns, asked before each drawing; nil or 0: 80
-	Color bool       // the caller honours NO_COLOR
+
+	// Height is the number of rows, asked before each drawing; nil or 0: 24. The picture is less high,
+	// since what has scrolled off cannot be drawn over.
+	Height func() int
+
+	Color bool // the caller honours NO_COLOR
 }
 
 // LiveTrial is a trial that begins.
@@ -71,6 +76,7 @@ type Live struct {
 // liveState is what the picture is drawn from.
 type liveState struct {
 	trial   LiveTrial
+	since   time.Time // when the trial began
 	begun   bool
 	stage   string
 	zero    time.Time
@@ -89,6 +95,9 @@ type liveState struct {
 func NewLive(w io.Writer, o LiveOptions) *Live {
 	if o.Width == nil {
 		o.Width = func() int { return 80 }
+	}
+	if o.Height == nil {
+		o.Height = func() int { return 24 }
 	}
 	l := &Live{w: w, o: o, closing: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.write()
@@ -148,7 +157,7 @@ func (l *Live) Trial(t LiveTrial) {
 	l.change(func(s *liveState) {
 		old := *s
 		*s = liveState{
-			trial: t, begun: true, classes: make(map[record.Class]uint64), down: make(map[string]string), force: make(map[string]bool),
+			trial: t, since: time.Now(), begun: true, classes: make(map[record.Class]uint64), down: make(map[string]string), force: make(map[string]bool),
 			outcome: old.outcome,
 		}
 		for _, n := range t.Nodes {
@@ -226,7 +235,7 @@ func (l *Live) Done(problems []string, err error) {
 // Note prints a line of its own: what engine, what plan.
 func (l *Live) Note(what string) {
 	l.say(stamp(), what)
-	l.change(func(s *liveState) { s.remember("· " + what) })
+	l.change(func(s *liveState) { s.remember(flat(what)) })
 }
 
 // Close draws what is left, takes the picture away and ends the view. It waits for a
@@ -272,9 +281,9 @@ func (l *Live) write() {
 		}
 		switch {
 		case l.o.TTY && closed:
-			p.clear(&b)
+			p.clear(&b, l.o.Width())
 		case draw != nil:
-			p.replace(&b, draw)
+			p.replace(&b, draw, l.o.Width())
 		}
 		if b.Len() > 0 {
 			if _, err := l.w.Write(b.Bytes()); err != nil {

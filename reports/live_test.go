@@ -8,9 +8,12 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/clipperhouse/displaywidth"
 
 	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
 	"github.com/tutti-bench/tutti/lib/record"
@@ -106,7 +109,7 @@ func TestLivePicture(t *testing.T) {
 		last := picture(w.writes[len(w.writes)-1])
 		for _, want := range []string{
 			"node-crash   block 6/10, cluster", "trial 12/20", "11 min left", "20.", "of 30 s", "rate         200 /s", "due 200, answered OK 200",
-			"p99", "never: over 1 % bad", "bad so far", "timeout", "app-1 ✕ down", "app-3 ●", "▲ in force    crash", "△ 12 invalid: a reason", "Ctrl-C",
+			"p99", "never: over 1 % bad", "bad so far", "timeout", "app-1 ✕ down", "app-3 ●", "▲ in force   crash", "10.0 s   app-1 died, exit code 137", "△ 12 invalid: a reason", "Ctrl-C",
 		} {
 			if !strings.Contains(last, want) {
 				t.Errorf("the picture has no %q:\n%s", want, last)
@@ -127,6 +130,50 @@ func TestLivePicture(t *testing.T) {
 			t.Errorf("Close leaves %q on the terminal", end)
 		}
 	})
+}
+
+// TestLiveCalm: the picture keeps its height through a trial, fits a low and a narrow terminal, and
+// is taken away whole where a resize has wrapped its lines.
+func TestLiveCalm(t *testing.T) {
+	for _, c := range []struct{ width, height int }{{80, 24}, {80, 12}, {80, 5}, {30, 24}} {
+		t.Run(fmt.Sprintf("%dx%d", c.width, c.height), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var w tape
+				var width atomic.Int64
+				width.Store(int64(c.width))
+				l := reports.NewLive(&w, reports.LiveOptions{
+					TTY: true, Color: true, Width: func() int { return int(width.Load()) }, Height: func() int { return c.height },
+				})
+				play(l, 12*time.Second)
+				synctest.Wait()
+				first := strings.Count(w.writes[0], "\n")
+				for _, s := range w.writes {
+					if n := strings.Count(s, "\n"); n != first || n > c.height-1 {
+						t.Fatalf("a picture of %d lines after one of %d, on %d rows:\n%s", n, first, c.height, picture(s))
+					}
+					for _, line := range strings.Split(picture(s), "\n") {
+						if n := displaywidth.String(line); n > c.width-1 {
+							t.Fatalf("a line is %d wide on %d columns: %q", n, c.width, line)
+						}
+					}
+				}
+				rows := 0
+				for _, line := range strings.Split(strings.TrimSuffix(picture(w.writes[len(w.writes)-1]), "\n"), "\n") {
+					rows += max(1, (displaywidth.String(line)+19)/20)
+				}
+				width.Store(20)
+				l.Stage("resized")
+				synctest.Wait()
+				time.Sleep(time.Second)
+				if up := fmt.Sprintf("\x1b[%dA\r", rows); !strings.Contains(strings.Join(w.writes, ""), up) {
+					t.Errorf("wrapped to %d rows, the picture is not redrawn from its first", rows)
+				}
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
 }
 
 // picture takes the steering of one drawing away.

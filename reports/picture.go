@@ -3,6 +3,7 @@ package reports
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -10,27 +11,45 @@ import (
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
-// A picture is what stands on the terminal now.
-type picture struct{ lines int }
+// A picture is what stands on the terminal now: the columns of each of its lines.
+type picture struct{ lines []int }
 
-func (p *picture) clear(b *bytes.Buffer) {
-	if p.lines > 0 {
-		fmt.Fprintf(b, "\x1b[%dA\r\x1b[J", p.lines)
+// rows is how many rows the picture takes on a terminal of so many columns. One that was made
+// narrower has wrapped the lines that no longer fit.
+func (p *picture) rows(columns int) int {
+	n := 0
+	for _, w := range p.lines {
+		n++
+		if columns > 0 && w > columns {
+			n += (w - 1) / columns
+		}
 	}
-	p.lines = 0
+	return n
+}
+
+// clear wipes the picture line by line: a terminal would keep what is cleared at once for its history.
+func (p *picture) clear(b *bytes.Buffer, columns int) {
+	if n := p.rows(columns); n > 0 {
+		fmt.Fprintf(b, "\x1b[%dA\r%s\x1b[%dA\r\x1b[J", n, strings.Repeat("\x1b[K\n", n), n)
+	}
+	p.lines = nil
 }
 
 // replace redraws in place: up to the first line, each line written and its rest cleared.
-func (p *picture) replace(b *bytes.Buffer, lines []string) {
-	if p.lines > 0 {
-		fmt.Fprintf(b, "\x1b[%dA\r", p.lines)
+func (p *picture) replace(b *bytes.Buffer, lines []string, columns int) {
+	if n := p.rows(columns); n > 0 {
+		fmt.Fprintf(b, "\x1b[%dA\r", n)
 	}
+	p.lines = nil
 	for _, line := range lines {
 		b.WriteString(line + "\x1b[K\n")
+		p.lines = append(p.lines, display(sgr.ReplaceAllString(line, "")))
 	}
 	b.WriteString("\x1b[J")
-	p.lines = len(lines)
 }
+
+// sgr is what [paint] puts around a text.
+var sgr = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 func (s *liveState) see(node string) {
 	if node != "" && !slices.Contains(s.nodes, node) && len(s.nodes) < 64 {
@@ -87,8 +106,26 @@ func (s *liveState) event(e record.Event, name string) {
 	if e.Fault != "" {
 		s.force[e.Fault] = name != "heal" && name != "healed" && name != "undone"
 	}
-	what := strings.Join(nonEmpty(e.Fault, name, e.Node, e.Detail), " ")
-	s.remember(fmt.Sprintf("● %5.1f s  %s", e.At.Seconds(), what))
+	at := strings.Replace(fmt.Sprintf("%5.1f s", e.At.Seconds()), "-", "−", 1)
+	s.remember(strings.Repeat(" ", max(0, 7-display(at))) + at + "   " + flat(happened(e, name)))
+}
+
+// happened says an event in words.
+func happened(e record.Event, name string) string {
+	words := map[string]string{
+		record.NodeDie: "died", record.NodeStart: "started", record.NodePause: "frozen", record.NodeUnpause: "thawed",
+		record.NodeOOM: "out of memory", record.NodeRemove: "removed",
+	}
+	word, known := words[e.Kind]
+	switch {
+	case e.Kind == record.NodeHealth:
+		return e.Node + " " + e.Detail
+	case known && e.Detail != "":
+		return e.Node + " " + word + ", " + e.Detail
+	case known:
+		return e.Node + " " + word
+	}
+	return strings.Join(nonEmpty(e.Fault, name, e.Node, e.Detail), " ")
 }
 
 func (s *liveState) remember(line string) {
@@ -98,39 +135,24 @@ func (s *liveState) remember(line string) {
 	}
 }
 
-// draw makes the picture's lines. The caller holds the lock.
+// draw makes the picture's lines. It has the same lines from a trial's beginning to its
+// end, so that nothing jumps; events and empty lines give way where the terminal is low. The caller holds the lock.
 func (l *Live) draw() []string {
-	s, width := &l.s, min(max(l.o.Width(), 40), 160)-1
-	var out []string
-	line := func(label, text string) {
-		if text != "" {
-			out = append(out, cut(fmt.Sprintf("  %-11s  %s", label, text), width))
-		}
+	s, width, height := &l.s, max(min(l.o.Width(), 160), 20)-1, l.o.Height()
+	if height <= 0 {
+		height = 24
 	}
 	if !s.begun {
-		for _, r := range s.recent {
+		var out []string
+		for _, r := range s.recent[max(0, len(s.recent)-max(height-3, 1)):] {
 			out = append(out, cut("  "+flat(r), width))
 		}
 		return append(out, cut("  "+flat(s.stage), width))
 	}
-	t := s.trial
-	head := fmt.Sprintf("%s   block %d/%d, %s", flat(t.Scenario), t.Block, t.Blocks, flat(t.Arm))
-	right := fmt.Sprintf("trial %d/%d", t.N, t.Of)
-	if t.Left > 0 {
-		right += "   " + strings.ReplaceAll(rest(t.Left), nb, " ") + " left"
+	out := []string{l.headOf(width), "", cut("  "+s.progress(width), width), ""}
+	line := func(label, text string) {
+		out = append(out, strings.TrimRight(cut(fmt.Sprintf("  %-11s  %s", label, text), width), " "))
 	}
-	gap := width - display(head) - display(right)
-	if gap < 2 {
-		head, gap = cut(head, max(width-display(right)-2, 8)), 2
-	}
-	out = append(out, paint(head, bold, l.o.Color)+strings.Repeat(" ", gap)+right, "")
-	now := s.now()
-	if s.zero.IsZero() || now < -t.Warmup || now > t.For+time.Second {
-		line("", flat(s.stage))
-	} else {
-		out = append(out, cut("  "+bar(t, now, min(width-24, 56)), width))
-	}
-	out = append(out, "")
 	v := s.vital()
 	line("rate", v.rate)
 	line("p99", v.p99)
@@ -138,19 +160,69 @@ func (l *Live) draw() []string {
 	line("bad so far", v.bad)
 	line("nodes", s.nodeLine())
 	if f := s.inForce(); f != "" {
-		out = append(out, paint(cut("  ▲ in force    "+f, width), yellow, l.o.Color))
+		out = append(out, paint(cut("  ▲ in force   "+f, width), yellow, l.o.Color))
+	} else {
+		line("in force", "no fault")
 	}
 	out = append(out, "")
-	for _, r := range s.recent {
-		out = append(out, cut("  "+flat(r), width))
-	}
+	last := "  Ctrl-C stops"
 	if len(s.outcome) > 0 {
 		done := strings.Join(s.outcome[max(0, len(s.outcome)-6):], "  ")
-		out = append(out, cut("  done   "+done, width-14)+"   Ctrl-C stops")
-	} else {
-		out = append(out, "  Ctrl-C stops")
+		last = cut("  done         "+done, width-15) + "   Ctrl-C stops"
 	}
-	return out
+	room := max(0, min(maxRecent, height-2-len(out)))
+	recent := s.recent[max(0, len(s.recent)-room):]
+	for i := range room {
+		text := ""
+		if i < len(recent) {
+			text = cut("  "+recent[i], width)
+		}
+		out = append(out, text)
+	}
+	return lowered(append(out, cut(last, width)), height-1)
+}
+
+// lowered drops empty lines, then the last but one, until there are no more than so many.
+func lowered(lines []string, most int) []string {
+	for i := 0; i < len(lines) && len(lines) > most; {
+		if lines[i] == "" {
+			lines = slices.Delete(lines, i, i+1)
+			continue
+		}
+		i++
+	}
+	for len(lines) > max(most, 1) {
+		lines = slices.Delete(lines, len(lines)-2, len(lines)-1)
+	}
+	return lines
+}
+
+// headOf is the first line: which trial of how many, and the time left.
+func (l *Live) headOf(width int) string {
+	t := l.s.trial
+	head := fmt.Sprintf("%s   block %d/%d, %s", flat(t.Scenario), t.Block, t.Blocks, flat(t.Arm))
+	right := fmt.Sprintf("trial %d/%d", t.N, t.Of)
+	if t.Left > 0 {
+		left := max(t.Left-time.Since(l.s.since), 0)
+		right += "   " + strings.ReplaceAll(rest(left), nb, " ") + " left"
+	}
+	gap := width - display(head) - display(right)
+	if gap < 2 {
+		head, gap = cut(head, max(width-display(right)-2, 8)), 2
+	}
+	if display(head)+gap+display(right) > width {
+		return paint(cut(head, width), bold, l.o.Color)
+	}
+	return paint(head, bold, l.o.Color) + strings.Repeat(" ", gap) + right
+}
+
+// progress is the trial's time while load runs, else what is done instead.
+func (s *liveState) progress(width int) string {
+	now := s.now()
+	if s.zero.IsZero() || now < -s.trial.Warmup || now > s.trial.For+time.Second {
+		return flat(s.stage)
+	}
+	return bar(s.trial, now, min(width-24, 56))
 }
 
 func (s *liveState) now() time.Duration {

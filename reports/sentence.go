@@ -346,10 +346,13 @@ func (t *teller) decided() {
 		}
 		t.say(o.Text)
 		t.found(o)
-		if more := len(those) - 1; more > 0 {
-			t.say(fmt.Sprintf(", and %s", plural(more, "more objective", "more objectives")))
-		}
 		t.say(".")
+		switch more := len(those) - 1; {
+		case more > 0 && t.run.Verdict == rundir.Fail:
+			t.say(" " + plural(more, "more objective", "more objectives") + " failed.")
+		case more > 0:
+			t.say(" " + plural(more, "more objective is", "more objectives are") + " undecided.")
+		}
 		return
 	}
 	if len(t.run.Reasons) > 0 {

@@ -92,7 +92,7 @@ func (s *sheet) priceTile() (tile, bool) {
 	if n := len(num); n > 3 && num[n-1] == '%' {
 		num, unit = num[:n-1-len(nb)], "%"
 	}
-	t := tile{label: "Price, p50 before fault", num: num, unit: unit, iv: iv, judged: "no objective"}
+	t := tile{label: "Price, healthy p50", num: num, unit: unit, iv: iv, judged: "no objective"}
 	if len(s.faults) == 0 {
 		t.label = "Price, p50"
 	}
