@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
 )
@@ -41,10 +42,10 @@ type Plan struct {
 
 // An End is end.json: how the run came to its end.
 type End struct {
-	Interrupted bool   `json:"interrupted,omitempty"`
-	Error       string `json:"error,omitempty"` // why it could not be carried out
-	ExitCode    int    `json:"exit_code,omitempty"`
-	Stopped     string `json:"stopped,omitempty"` // why there are fewer blocks than asked for
+	Ended       time.Time `json:"ended"`
+	Interrupted bool      `json:"interrupted,omitempty"`
+	Error       string    `json:"error,omitempty"`   // why it could not be carried out
+	Stopped     string    `json:"stopped,omitempty"` // why there are fewer blocks than asked for
 }
 
 // Create makes a run's folder. It refuses one that is there and not empty.
@@ -96,19 +97,25 @@ func (f *Folder) SaveRecording(r *record.Recording) error {
 
 // Recordings reads every recording there is, in the order in which the trials ran.
 func (f *Folder) Recordings() ([]*record.Recording, error) {
-	names, err := filepath.Glob(f.Path(trialsDir, "*", recordingFile))
-	if err != nil {
-		return nil, err
+	trials, err := os.ReadDir(f.Path(trialsDir)) // no pattern: the folder's own name may look like one
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the recordings: %w", err)
 	}
-	all := make([]*record.Recording, 0, len(names))
-	for _, name := range names {
-		r, err := record.Load(name)
+	all := make([]*record.Recording, 0, len(trials))
+	for _, t := range trials {
+		if !t.IsDir() {
+			continue // what file managers leave
+		}
+		r, err := record.Load(f.Path(trialsDir, t.Name(), recordingFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the trial was cut off
+		}
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, r)
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Order < all[j].Order })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Order < all[j].Order })
 	return all, nil
 }
 
@@ -126,7 +133,7 @@ func (f *Folder) Plan() (Plan, error) {
 	var p Plan
 	err := f.readJSON(planFile, &p)
 	if err == nil && p.Schema != Schema {
-		err = fmt.Errorf("%s: schema is %q, this program reads %q", f.Path(planFile), p.Schema, Schema)
+		err = f.otherSchema(planFile, p.Schema)
 	}
 	return p, err
 }
@@ -153,7 +160,14 @@ func (f *Folder) Run() (*Run, error) {
 	if err := f.readJSON(runFile, &r); err != nil {
 		return nil, err
 	}
+	if r.Schema != Schema {
+		return nil, f.otherSchema(runFile, r.Schema)
+	}
 	return &r, nil
+}
+
+func (f *Folder) otherSchema(name, schema string) error {
+	return fmt.Errorf("%s: schema is %q, this program reads %q", f.Path(name), schema, Schema)
 }
 
 func (f *Folder) writeJSON(name string, v any) error {
@@ -176,7 +190,7 @@ func (f *Folder) readJSON(name string, v any) error {
 }
 
 // WriteFile writes a file into the folder, whole or not at all.
-func (f *Folder) WriteFile(name string, b []byte) (err error) {
+func (f *Folder) WriteFile(name string, b []byte) error {
 	tmp, err := os.CreateTemp(f.dir, "."+name+"-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -185,5 +199,8 @@ func (f *Folder) WriteFile(name string, b []byte) (err error) {
 	if err := errors.Join(werr, tmp.Chmod(0o644), tmp.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", name, errors.Join(err, os.Remove(tmp.Name())))
 	}
-	return os.Rename(tmp.Name(), f.Path(name))
+	if err := os.Rename(tmp.Name(), f.Path(name)); err != nil {
+		return fmt.Errorf("write %s: %w", name, errors.Join(err, os.Remove(tmp.Name())))
+	}
+	return nil
 }
