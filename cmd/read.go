@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 )
 
@@ -63,10 +64,15 @@ func (a *app) validateCommand() *cobra.Command {
 }
 
 func (a *app) schemaCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "schema", Short: "Print the JSON Schema of scenario files", Args: exactly(),
+	var run bool
+	c := &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of scenario files, or of run.json", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			b, err := scenario.Schema(a.kit.Faults)
+			schema := func() ([]byte, error) { return scenario.Schema(a.kit.Faults) }
+			if run {
+				schema = rundir.JSONSchema
+			}
+			b, err := schema()
 			if err != nil {
 				return err
 			}
@@ -74,4 +80,6 @@ func (a *app) schemaCommand() *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().BoolVar(&run, "run", false, "of run.json")
+	return c
 }

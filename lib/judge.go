@@ -161,9 +161,10 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 	run := &rundir.Run{
 		Schema: rundir.Schema, Name: s.Name, Hypothesis: s.Hypothesis, ID: j.plan.ID,
 		Verdict: rundir.Verdict(v.Outcome.String()), Reasons: v.Reasons, Baseline: s.Baseline, ArmOrder: j.arms(),
-		Arms: make(map[string]rundir.Arm), Repeats: j.plan.Repeats, Provenance: j.plan.Provenance,
+		Arms: make(map[string]rundir.Arm), Repeats: j.plan.Repeats, Provenance: whole(j.plan.Provenance),
 		Load: rundir.Load{
 			Rate: s.Load.Rate, For: s.Load.For.Seconds(), Warmup: s.Load.Warmup.Seconds(), Timeout: s.Load.Timeout.Seconds(),
+			Requests: []string{},
 		},
 		Trials: []rundir.Trial{}, Faults: []rundir.Fault{}, Objectives: []rundir.Objective{},
 	}
@@ -201,6 +202,19 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Reasons = []string{}
 	}
 	return run
+}
+
+// whole has no null where a reader expects a list or a map.
+func whole(p rundir.Provenance) rundir.Provenance {
+	if p.Command == nil {
+		p.Command = []string{}
+	}
+	for _, m := range []*map[string]string{&p.Details, &p.Images, &p.Host} {
+		if *m == nil {
+			*m = map[string]string{}
+		}
+	}
+	return p
 }
 
 // ended is when the run ended; where it was killed, when the load of its last trial did.
@@ -252,7 +266,7 @@ func objective(f slo.Finding) rundir.Objective {
 		Name: f.Objective.Name, Text: f.Objective.Text, Line: f.Objective.Line, Severity: f.Objective.Severity,
 		Margin: f.Objective.Margin, Verdict: rundir.Verdict(f.Outcome.String()), Form: f.Form, Op: f.Objective.Check.Op,
 		Limit: finite(f.Limit), N: f.Estimate.N, Reason: f.Reason, MoreBlocks: f.MoreBlocks,
-		Value: value(f.Estimate), Arms: f.Objective.Check.Arms(),
+		Value: value(f.Estimate), Arms: append([]string{}, f.Objective.Check.Arms()...),
 	}
 	if o.Severity == "" {
 		o.Severity = slo.SeverityFail

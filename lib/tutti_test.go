@@ -1,6 +1,7 @@
 package tutti_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/analysis"
@@ -125,6 +128,9 @@ func (b *bench) run(ctx context.Context, t *testing.T) (*tutti.Result, error) {
 	if b.released != 1 {
 		t.Errorf("the driver was released %d times", b.released)
 	}
+	if res != nil {
+		conforms(t, res.Dir)
+	}
 	if ups, downs := len(b.Ups()), b.Downs(); downs > ups {
 		t.Errorf("%d targets were started, %d removed", ups, downs)
 	}
@@ -171,6 +177,46 @@ func readJSON(t *testing.T, name string) map[string]any {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// conforms holds a run.json against the published schema, with no key that the schema does not know.
+func conforms(t *testing.T, dir string) {
+	t.Helper()
+	b, err := rundir.JSONSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(doc)
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("run.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("run.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Validate(any(readJSON(t, filepath.Join(dir, "run.json")))); err != nil {
+		t.Errorf("run.json is not what its schema says: %v", err)
+	}
+}
+
+// shut makes a schema refuse keys that it does not know.
+func shut(v any) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return
+	}
+	if _, properties := m["properties"]; properties && m["type"] == "object" {
+		m["additionalProperties"] = false
+	}
+	for _, c := range m {
+		shut(c)
+	}
 }
 
 // bubble runs f on a clock of its own.

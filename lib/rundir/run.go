@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
-	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
@@ -102,16 +101,6 @@ type Trial struct {
 	Counted  bool             `json:"counted"` // valid, and so is its whole block
 	Problems []string         `json:"problems,omitempty"`
 	Metrics  map[string]Value `json:"metrics"`
-}
-
-// A Fault is what one fault did in one trial.
-type Fault struct {
-	Arm   string `json:"arm"`
-	Block int    `json:"block"`
-	Order int    `json:"order"`
-	record.Fault
-	Proven    bool              `json:"proven"`
-	Signature map[string]uint64 `json:"signature"` // bad requests by class while it was in force
 }
 
 // Load is what was sent, as in the scenario.

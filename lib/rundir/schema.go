@@ -1,0 +1,175 @@
+package rundir
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+type object = map[string]any
+
+// JSONSchema returns the JSON Schema (draft 2020-12) of run.json, made of the Go types. Keys may be added within a
+// version of the format, so unknown ones are allowed; none is taken away, and none changes its meaning.
+func JSONSchema() ([]byte, error) {
+	g := generator{defs: make(object)}
+	root := g.object(reflect.TypeFor[Run]())
+	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["title"] = "run.json: what a run of tutti has shown"
+	root["description"] = "Times are seconds, ratios 0 to 1; null stands where a value is not finite."
+	root["properties"].(object)["schema"] = object{"const": Schema}
+	root["$defs"] = g.defs
+	b, err := json.MarshalIndent(root, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the schema of run.json: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// words are the types that are one of a few words.
+func words(t reflect.Type) []string {
+	var all []string
+	say := func(w string) { all = append(all, w) }
+	switch t {
+	case reflect.TypeFor[Verdict]():
+		for _, v := range []Verdict{Pass, Fail, Inconclusive, Invalid, Interrupted, Errored} {
+			say(string(v))
+		}
+	case reflect.TypeFor[analysis.State]():
+		for _, s := range []analysis.State{analysis.OK, analysis.Never, analysis.Censored, analysis.NoData} {
+			say(string(s))
+		}
+	case reflect.TypeFor[slo.Form]():
+		for _, f := range []slo.Form{slo.Absolute, slo.Ratio, slo.Difference} {
+			say(string(f))
+		}
+	case reflect.TypeFor[slo.Severity]():
+		for _, s := range []slo.Severity{slo.SeverityFail, slo.SeverityWarn} {
+			say(string(s))
+		}
+	}
+	return all
+}
+
+// notes explain keys, by type and name.
+func notes() map[string]string {
+	return map[string]string{
+		"Run.verdict":           "the run's: interrupted and error where there is none",
+		"Run.exit_code":         "of tutti run: 0 pass, 10 fail, 12 inconclusive, 13 invalid, 30 error, 130 interrupted",
+		"Run.reasons":           "why, most important first",
+		"Run.arm_order":         "the arms as in the scenario",
+		"Run.repeats":           "blocks asked for",
+		"Arm.metrics":           "over measured load; the key is the metric as in objectives, without arm and phase, labels sorted",
+		"Arm.phases":            "the same by phase: before, during, after the faults",
+		"Arm.requests":          "the same by the request's name",
+		"Value.value":           "null unless state is ok; for censored the point up to which it did not happen",
+		"Value.low":             "lower end of the two-sided 95 % interval, null if there is none or it is not finite",
+		"Value.high":            "its upper end",
+		"Value.unit":            "s, ratio, 1/s or 1; of a comparison that of its form",
+		"Value.n":               "trials or blocks it comes from",
+		"Objective.line":        "in the scenario file",
+		"Objective.form":        "what value is: the metric, a ratio left over right, a difference left less right",
+		"Objective.more_blocks": "about how many more would decide",
+		"Trial.dir":             "relative to the run's folder",
+		"Trial.start":           "of measured load, on the engine's clock",
+		"Trial.counted":         "valid, and so is its whole block",
+		"Fault.at":              "as planned",
+		"Fault.for":             "as planned; absent: to the end of load",
+		"Fault.onset":           "when it was seen to begin; absent: it never did",
+		"Fault.heal":            "when it was seen to be undone; absent: it never was",
+		"Fault.means":           "how it was done",
+		"Fault.proof":           "what was seen of its effect",
+		"Fault.signature":       "bad requests by class while it was in force",
+		"Edge.from":             "it happened between from and to",
+		"Provenance.engine":     "docker or process",
+		"Provenance.reason":     "why this engine",
+		"Provenance.images":     "digest by service",
+		"Provenance.sha256":     "of the scenario's text",
+		"Provenance.notes":      "what was rewritten in the Compose files",
+	}
+}
+
+// A generator makes a schema of Go types.
+type generator struct{ defs object }
+
+func (g generator) of(t reflect.Type) object {
+	if w := words(t); w != nil {
+		return object{"enum": w}
+	}
+	if t == reflect.TypeFor[time.Time]() {
+		return object{"type": "string", "format": "date-time"}
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return object{"type": "string"}
+	case reflect.Bool:
+		return object{"type": "boolean"}
+	case reflect.Float64:
+		return object{"type": "number"}
+	case reflect.Int, reflect.Int64:
+		return object{"type": "integer"}
+	case reflect.Uint64:
+		return object{"type": "integer", "minimum": 0}
+	case reflect.Pointer:
+		if t.Elem().Kind() == reflect.Struct {
+			return g.of(t.Elem()) // absent, never null
+		}
+		return object{"type": []string{"number", "null"}}
+	case reflect.Slice:
+		return object{"type": "array", "items": g.of(t.Elem())}
+	case reflect.Map:
+		return object{"type": "object", "additionalProperties": g.of(t.Elem())}
+	case reflect.Struct:
+		name := typeName(t)
+		if _, there := g.defs[name]; !there {
+			g.defs[name] = g.object(t)
+		}
+		return object{"$ref": "#/$defs/" + name}
+	default:
+		panic(fmt.Sprintf("run.json has a value of type %v, for which there is no schema", t)) // found by any test
+	}
+}
+
+// typeName is what a type is called in the schema.
+func typeName(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[faultJSON]():
+		return "Fault"
+	case reflect.TypeFor[edgeJSON]():
+		return "Edge"
+	}
+	return t.Name()
+}
+
+func (g generator) object(t reflect.Type) object {
+	if t == reflect.TypeFor[Fault]() {
+		t = reflect.TypeFor[faultJSON]()
+	}
+	properties, required := make(object), []string{}
+	g.fields(t, properties, &required)
+	return object{"type": "object", "properties": properties, "required": required}
+}
+
+func (g generator) fields(t reflect.Type, properties object, required *[]string) {
+	all := notes()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			g.fields(f.Type, properties, required)
+			continue
+		}
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		s := g.of(f.Type)
+		if note := all[typeName(t)+"."+name]; note != "" {
+			s["description"] = note
+		}
+		properties[name] = s
+		if options != "omitempty" {
+			*required = append(*required, name)
+		}
+	}
+}
