@@ -87,10 +87,22 @@ func (t *Trial) firstBad(from, to time.Duration) (time.Duration, bool) {
 	return 0, false
 }
 
-// firstError is the first bad due time from onset on − onset; never if there is none.
+// until is when what goes bad is no longer a fault's alone: the next onset after its own, or the end of load.
+func (t *Trial) until(f *record.Fault) time.Duration {
+	own, next := t.force(f).From, t.Rec.For
+	for _, o := range t.begun() {
+		if at := t.force(o).From; at > own {
+			next = min(next, at)
+		}
+	}
+	return next
+}
+
+// firstError is the first bad due time from onset on, before the next fault's onset, − onset; never if there is
+// none.
 func (t *Trial) firstError(f *record.Fault) Value {
 	onset := t.force(f).From
-	at, ok := t.firstBad(onset, t.Rec.For)
+	at, ok := t.firstBad(onset, t.until(f))
 	if !ok {
 		return Value{State: Never}
 	}
@@ -114,11 +126,11 @@ func Hold(rate float64) time.Duration {
 // the end of load for recovery, the fault's heal for failover. So failover is shown by what happened
 // while the fault was on and by nothing else, and a fault shorter than a hold has no failover.
 //
-// No bad request between onset and end: 0. No such hold: censored at the last moment at which one could
+// No bad request between onset and the next fault's onset, or end: 0. No such hold: censored at the last moment at which one could
 // have begun.
 func (t *Trial) holdAfter(f *record.Fault, end time.Duration) Value {
 	onset := t.force(f).From
-	if _, bad := t.firstBad(onset, end); !bad {
+	if _, bad := t.firstBad(onset, min(end, t.until(f))); !bad {
 		return Good(0)
 	}
 	before := t.phase(Before, anyRequest)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
@@ -38,7 +39,7 @@ func TestAgainstEveryRequest(t *testing.T) {
 		check(t, tr, of("goodput"), num(float64(len(took))/trial.For.Seconds()))
 		check(t, tr, of("longest_silence"), num(silence(all, trial.For).Seconds()))
 		if len(trial.Faults) > 0 && trial.Faults[0].Onset.To < trial.For {
-			check(t, tr, analysis.Ref{Metric: "first_error", Fault: "f0"}, firstBad(all, trial.Faults[0].Onset.To))
+			check(t, tr, analysis.Ref{Metric: "first_error", Fault: "f0"}, firstBad(all, trial.Faults[0].Onset.To, nextOnset(trial)))
 		}
 		slices.Sort(took)
 		for metric, q := range map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1} {
@@ -74,9 +75,20 @@ func silence(all []record.Sample, end time.Duration) time.Duration {
 	return max(longest, end-last)
 }
 
-// firstBad is the first bad due time from onset on; where the onset lies inside a bin with
+// nextOnset is when the second fault begins, or load ends.
+func nextOnset(trial analysistest.Trial) time.Duration {
+	next := trial.For
+	for _, f := range trial.Faults[1:] {
+		if f.Onset.To > trial.Faults[0].Onset.To {
+			next = min(next, f.Onset.To)
+		}
+	}
+	return next
+}
+
+// firstBad is the first bad due time from onset on and before the next one; where the onset lies inside a bin with
 // several bad requests of one kind, only the first and the last of them are known.
-func firstBad(all []record.Sample, onset time.Duration) analysis.Value {
+func firstBad(all []record.Sample, onset, next time.Duration) analysis.Value {
 	first := make(map[int]time.Duration)
 	last := make(map[int]time.Duration)
 	kind := func(s record.Sample) int { return int(s.Class)*1000 + int(s.Node[len(s.Node)-1]) }
@@ -102,7 +114,7 @@ func firstBad(all []record.Sample, onset time.Duration) analysis.Value {
 			}
 		}
 	}
-	if found == math.MaxInt64 {
+	if found >= next {
 		return never
 	}
 	return num((found - onset).Seconds())

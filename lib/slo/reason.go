@@ -91,6 +91,10 @@ func (c *judgedCase) passReason() string {
 }
 
 func (c *judgedCase) failReason() string {
+	if c.comparison && !math.IsInf(c.est.lower, 0) {
+		return fmt.Sprintf("%s is %s: beyond the limit of %s; with 95 %% confidence it is %s %s, so that no change is excluded",
+			c.subject, c.mid(), c.say(c.limit), c.most(true), c.say(c.est.lower))
+	}
 	return fmt.Sprintf("%s is %s%s: beyond the limit of %s", c.subject, c.mid(), c.confidence(true, c.est.lower), c.say(c.limit))
 }
 
