@@ -410,9 +410,8 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 		}
 		q.steps("ln p99 "+stroke(l.arm), l.avail, t.step)
 		t.drawRug(c, q, l, at[1]+3+float64(i)*5)
-		low, ok := lowest(l.avail)
-		if v, last := lastOK(l.avail); ok && last {
-			labels = append(labels, lineLabel{l.arm, "lowest " + percent(low), q.py(min(v, low+(v-low)/2))})
+		if v, last := lastOK(l.avail); l.any && last {
+			labels = append(labels, lineLabel{l.arm, "lowest " + percent(l.worst), q.py(min(v, l.worst+(v-l.worst)/2))})
 		}
 	}
 	if !f.narrow {
@@ -420,22 +419,12 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 	} else if len(labels) > 0 {
 		var parts []string
 		for _, l := range t.lines {
-			if low, ok := lowest(l.avail); ok {
-				parts = append(parts, l.arm.Name+" "+percent(low))
+			if l.any {
+				parts = append(parts, l.arm.Name+" "+percent(l.worst))
 			}
 		}
 		c.text("mu", textWidth("hd", head)+9, at[0]-11, start, cut(visible("lowest: "+strings.Join(parts, ", ")), 40))
 	}
-}
-
-func lowest(ps []analysis.BandPoint) (low float64, ok bool) {
-	low = 1
-	for _, p := range ps {
-		if p.Mid.State == analysis.OK {
-			low, ok = min(low, p.Mid.V), true
-		}
-	}
-	return low, ok
 }
 
 // drawRug marks every second in which some trial had a bad request: rare ones stay visible.
@@ -505,6 +494,14 @@ var laneClasses = map[analysis.LaneState]string{
 	analysis.DownTried: "tried",
 }
 
+// laneName is a state in words. Whether a node that nobody tries was ejected or only not chosen cannot be seen.
+func laneName(state analysis.LaneState) string {
+	if state == analysis.Ejected {
+		return "not tried"
+	}
+	return string(state)
+}
+
 // drawLegend names the states that the lanes have, from the right.
 func (t *timeline) drawLegend(c *canvas, f frame1, y float64) {
 	head := "Nodes"
@@ -528,7 +525,7 @@ func (t *timeline) drawLegend(c *canvas, f frame1, y float64) {
 		if !seen[state] {
 			continue
 		}
-		name := string(state)
+		name := laneName(state)
 		if f.narrow && state == analysis.DownTried {
 			name = "still tried"
 		}
@@ -576,7 +573,7 @@ func (t *timeline) drawLanes(c *canvas, f frame1, x func(float64) float64, at [2
 
 // nameSpan writes what a node was doing into its lane, where there is room. In rotation is the rule.
 func (t *timeline) nameSpan(c *canvas, state analysis.LaneState, from, to, y float64) {
-	class, names := "tiny", []string{string(state)}
+	class, names := "tiny", []string{laneName(state)}
 	switch state {
 	case analysis.InRotation:
 		return

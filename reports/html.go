@@ -116,6 +116,10 @@ func (s *sheet) sentenceHTML() string {
 			b.WriteString(armHTML(p.arm))
 		case p.strong:
 			b.WriteString("<b>" + esc(p.text) + "</b>")
+		case p.code && len(p.text) <= 44:
+			b.WriteString(`<code class="nw">` + esc(p.text) + "</code>")
+		case p.code:
+			b.WriteString("<code>" + esc(p.text) + "</code>")
 		case p.iv:
 			// Parts break between each other only: a line may end after any dash otherwise.
 			b.WriteString(`<span class="ci"><span>` + strings.ReplaceAll(esc(p.text), ", ", ",</span> <span>") + "</span></span>")
@@ -397,7 +401,7 @@ func (s *sheet) howToRead() string {
 	item("Interval", "Two-sided 95 %. From six trials on it makes no assumption on the noise; with three to five it does, and says so.")
 	item("All requests", "A failed request has no latency: it never arrived. A percentile above the availability is therefore “never”, and no line is drawn across it.")
 	item("Latency", "From the moment a request was due, not from when it was sent: a target that stalls cannot hide it.")
-	item("Nodes", "In rotation: it answers. Failing: it is tried, and does not answer. Ejected: it runs, and nobody tries it. Down: the engine says that it does not run, or is frozen. Down, still tried: and requests are sent to it all the same, which is what a health check is to end.")
+	item("Nodes", "In rotation: it answers. Failing: it is tried, and does not answer. Not tried: it runs, and nobody sends it anything; the balancer has ejected it, or did not choose it. Down: the engine says that it does not run, or is frozen. Down, still tried: and requests are sent to it all the same, which is what a health check is to end.")
 	item("Recovered", "From the onset to the start of the first 5 s (or 200 requests) that are as good as before, less one point. “> 15 s” means: not within the 15 s in which it could have been seen.")
 	item("Lost requests", "Bad requests beyond the rate before the fault, up to the next fault or the end of load.")
 	var marks strings.Builder

@@ -83,6 +83,9 @@ func (m *markdown) sentence(s *sheet) string {
 		if core := strings.TrimSpace(t); (p.strong || p.arm != nil) && core != "" {
 			t = "**" + core + "**"
 		}
+		if p.code {
+			t = "<code>" + t + "</code>"
+		}
 		b.WriteString(t)
 	}
 	return strings.TrimSpace(b.String())

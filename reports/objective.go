@@ -90,7 +90,11 @@ func (s *sheet) objectiveNote(o rundir.Objective) string {
 	if o.Verdict == rundir.Pass {
 		reason = "" // the numbers say it
 	}
-	for _, more := range []string{reason, o.Note} {
+	about := o.Note
+	if strings.HasPrefix(about, "the worst of 1 ") {
+		about = "one trial, which gives no interval"
+	}
+	for _, more := range []string{reason, about} {
 		if more == "" {
 			continue
 		}

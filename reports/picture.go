@@ -125,7 +125,8 @@ func happened(e record.Event, name string) string {
 	case known:
 		return e.Node + " " + word
 	}
-	return strings.Join(nonEmpty(e.Fault, name, e.Node, e.Detail), " ")
+	what, where := strings.Join(nonEmpty(e.Fault, name), " "), strings.Join(nonEmpty(e.Detail, e.Node), " ")
+	return strings.Join(nonEmpty(what, where), ": ")
 }
 
 func (s *liveState) remember(line string) {
@@ -154,6 +155,9 @@ func (l *Live) draw() []string {
 		out = append(out, strings.TrimRight(cut(fmt.Sprintf("  %-11s  %s", label, text), width), " "))
 	}
 	v := s.vital()
+	if v.rate == "" {
+		v.rate = fmt.Sprintf("%.0f /s", s.trial.Rate)
+	}
 	line("rate", v.rate)
 	line("p99", v.p99)
 	line("answered OK", v.good)

@@ -18,6 +18,7 @@ type piece struct {
 	text   string
 	strong bool
 	iv     bool
+	code   bool
 	arm    *arm
 }
 
@@ -344,7 +345,7 @@ func (t *teller) decided() {
 		} else {
 			t.say(" Undecided: ")
 		}
-		t.say(o.Text)
+		t.out = append(t.out, piece{text: o.Text, code: true})
 		t.found(o)
 		t.say(".")
 		switch more := len(those) - 1; {

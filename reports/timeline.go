@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,9 @@ type timelineArm struct {
 	avail          []analysis.BandPoint
 	p50, p99       []analysis.BandPoint
 	trials, trial9 [][]analysis.BandPoint // availability and p99 one by one, where trials are few
+	worst          float64                // the lowest share in any second of any trial
+	any            bool                   // there is such a second
+	low            []int                  // seconds below 99 % in each trial
 }
 
 type timelineLane struct {
@@ -126,6 +130,19 @@ func lineOf(a *arm, trials []*analysis.Trial) timelineArm {
 	l := timelineArm{
 		arm: a, n: len(trials), avail: analysis.Band(trials, availability),
 		p50: analysis.Band(trials, p50), p99: analysis.Band(trials, p99),
+	}
+	l.worst = 1
+	for _, of := range trials {
+		low := 0
+		for _, sec := range of.Seconds() {
+			if v := sec.Availability(); v.State == analysis.OK {
+				l.worst, l.any = min(l.worst, v.V), true
+				if v.V < 0.99 {
+					low++
+				}
+			}
+		}
+		l.low = append(l.low, low)
 	}
 	if len(trials) > 1 && len(trials) < fewTrials {
 		for _, of := range trials {
@@ -297,29 +314,45 @@ func (s *sheet) timelineHTML() string {
 	return b.String()
 }
 
-// finding says the figure in a sentence, from its own numbers.
+// finding says the figure in a sentence, from all its trials: a median would hide the worst.
 func (t *timeline) finding() string {
 	var parts []string
 	for _, l := range t.lines {
-		low, bad := 2.0, 0
-		for _, p := range l.avail {
-			if p.Mid.State == analysis.OK {
-				low = min(low, p.Mid.V)
-				if p.Mid.V < 0.99 {
-					bad += t.step
-				}
-			}
-		}
-		switch {
-		case low > 1:
+		if !l.any {
 			continue
-		case bad == 0:
-			parts = append(parts, fmt.Sprintf("%s answered at least %s in every second", l.arm.noun(), percent(low)))
+		}
+		who, worst := l.arm.noun(), percent(l.worst)
+		hit, length := l.below()
+		switch {
+		case l.worst == 1:
+			parts = append(parts, who+" answered every request in every second")
+		case hit == 0:
+			parts = append(parts, who+" answered at least "+worst+" in every second")
+		case hit < l.n:
+			parts = append(parts, fmt.Sprintf("%s fell to %s in its worst second (%d of %s had one below 99"+nb+"%%)", who, worst, hit, plural(l.n, "trial", "trials")))
 		default:
-			parts = append(parts, fmt.Sprintf("%s fell to %s and was below 99"+nb+"%% for %s", l.arm.noun(), percent(low), plural(bad, "s", "s")))
+			parts = append(parts, fmt.Sprintf("%s fell to %s in its worst second and was below 99"+nb+"%% for %s", who, worst, length))
 		}
 	}
+	if len(parts) == 0 {
+		return "No second of it has a request."
+	}
 	return upper(strings.Join(parts, "; ")) + "."
+}
+
+// below is how many trials had a second below 99 %, and how many such seconds they had.
+func (l *timelineArm) below() (trials int, length string) {
+	low := slices.Clone(l.low)
+	slices.Sort(low)
+	for _, n := range low {
+		if n > 0 {
+			trials++
+		}
+	}
+	if len(low) == 0 || low[0] == low[len(low)-1] {
+		return trials, plural(low[0], "s", "s")
+	}
+	return trials, fmt.Sprintf("%d to %d"+nb+"s", low[0], low[len(low)-1])
 }
 
 func percent(share float64) string {
