@@ -3,9 +3,9 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -25,6 +25,7 @@ func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.
 		wrong = append(wrong, p.checkArm(arm)...)
 	}
 	if len(wrong) > 0 {
+		sort.SliceStable(wrong, func(i, j int) bool { return wrong[i].Line < wrong[j].Line })
 		return nil, wrong
 	}
 	if err := p.checkAbilities(kinds, facts); err != nil {
@@ -87,24 +88,48 @@ func (p *Plan) checkArm(arm scenario.Arm) scenario.Errors {
 			wrong = append(wrong, p.wrong(f.Line, fmt.Sprintf("fault %s hits nothing: arm %q has no replica of %q", f.Name, arm.Name, f.Selector.Service)))
 		}
 	}
-	if !reaches(t, arm.Ingress) {
+	wrong = append(wrong, p.checkScales(arm)...)
+	if !p.reaches(arm) {
 		wrong = append(wrong, p.wrong(arm.Line, fmt.Sprintf("ingress %s: arm %q has no service of that name; it has %s", arm.Ingress, arm.Name, strings.Join(services, ", "))))
+	}
+	return wrong
+}
+
+// checkScales finds a fault that gives a service the replicas that it has. Of several faults on one service the later
+// ones start from what the earlier ones left, which only the run knows.
+func (p *Plan) checkScales(arm scenario.Arm) scenario.Errors {
+	scales := make(map[string][]scenario.Fault)
+	for _, f := range arm.Faults {
+		if f.Params.Count("to", -1) >= 0 {
+			scales[f.Selector.Service] = append(scales[f.Selector.Service], f)
+		}
+	}
+	var wrong scenario.Errors
+	for service, of := range scales {
+		if to := of[0].Params.Count("to", -1); len(of) == 1 && to == p.Replicas(arm, service) && to > 0 {
+			wrong = append(wrong, p.wrong(of[0].Line, fmt.Sprintf("fault %s changes nothing: in arm %q %s has scale %d already", of[0].Name, arm.Name, service, to)))
+		}
 	}
 	return wrong
 }
 
 // reaches reports whether the ingress names a service, a replica or an alias of one: load goes
 // to the target and nowhere else.
-func reaches(t *target.Target, ingress *url.URL) bool {
-	host := ingress.Hostname()
-	for name, s := range t.Services {
-		if host == name || (strings.HasPrefix(host, name+"-") && host != name+"-") {
+func (p *Plan) reaches(arm scenario.Arm) bool {
+	host := arm.Ingress.Hostname()
+	most := p.Spec(arm).MaxScale
+	for name, s := range p.Targets[arm.Name].Services {
+		if host == name {
 			return true
 		}
 		for _, a := range s.Networks {
 			if slices.Contains(a.Aliases, host) {
 				return true
 			}
+		}
+		n, err := strconv.Atoi(strings.TrimPrefix(host, name+"-"))
+		if err == nil && n >= 1 && n <= most[name] && host == target.ReplicaName(name, n) {
+			return true
 		}
 	}
 	return false

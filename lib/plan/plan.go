@@ -90,7 +90,7 @@ func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 // quarter more for the jitter of deadlines. Beyond maxInflight requests are shed.
 func inflight(rate float64, timeout time.Duration) int {
 	const spare, maxInflight = 256, 12_000 // an open request costs the agent about 33 kB, and its container has a limit
-	return min(int(math.Ceil(rate*timeout.Seconds()*1.25))+spare, maxInflight)
+	return int(min(math.Ceil(rate*timeout.Seconds()*1.25)+spare, maxInflight))
 }
 
 // Replicas is how many replicas a service has in an arm when a trial begins.
