@@ -165,7 +165,7 @@ func (a *answered) alt() string {
 	var b strings.Builder
 	b.WriteString("Share of all requests answered OK within a time limit x. ")
 	for _, l := range a.lines {
-		fmt.Fprintf(&b, "%s levels off at %s", l.arm.noun(), l.plateau())
+		fmt.Fprintf(&b, "%s levels off at %s", upper(l.arm.noun()), l.plateau())
 		for i, sh := range l.mid {
 			if l.availability > 0 && sh >= l.availability/2 {
 				fmt.Fprintf(&b, ", half of it within %s", seconds(round3(a.xs[i])))

@@ -175,21 +175,21 @@ func (s *sheet) checkProof() check {
 }
 
 func (s *sheet) checkEdges() check {
-	widest, n := time.Duration(0), 0
+	onset, heal, n := time.Duration(0), time.Duration(0), 0
 	for _, f := range s.run.Faults {
-		for _, e := range []*record.Edge{f.Onset, f.Heal} {
-			if e != nil {
-				widest = max(widest, e.To-e.From)
-				n++
-			}
+		if f.Onset != nil {
+			onset, n = max(onset, f.Onset.To-f.Onset.From), n+1
+		}
+		if f.Heal != nil {
+			heal = max(heal, f.Heal.To-f.Heal.From)
 		}
 	}
 	c := check{
 		name: "Width of the faults’ edges", bound: "printed, not judged", state: printed, found: "no fault",
-		means: "How closely the moments are known at which a fault took effect and was gone; a time from onset can be off by as much.",
+		means: "How closely the moments are known at which a fault took effect and was gone. Times are counted from the last moment at which it can have taken effect.",
 	}
 	if n > 0 {
-		c.found = duration(widest) + " at most"
+		c.found = "onset " + duration(onset) + ", end " + duration(heal) + " at most"
 	}
 	return c
 }

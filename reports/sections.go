@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
@@ -308,9 +309,9 @@ func (s *sheet) errorsLead() string {
 func (s *sheet) effectTable() table {
 	t := table{
 		id: "t-faults", class: "sm",
-		caption: "Every fault of every trial: between which moments it took effect, and was gone, in seconds since load start; by what means, on what proof, and the bad requests while it was in force.",
+		caption: "Every fault of every trial: between which moments it took effect, and was gone, in seconds since load start; by what means, on what proof, and its signature, the bad requests while it was in force.",
 		head: []column{
-			left("Trial"), left("Fault"), left("Nodes"), num("Onset"), num("Undone"), left("Means"), left("Proof"), left("Signature"), left("State"),
+			left("Block, arm"), left("Fault"), left("Nodes"), num("Onset"), num("Undone"), left("Means"), left("Proof"), left("Signature"), left("State"),
 		},
 	}
 	for _, f := range s.run.Faults {
@@ -446,17 +447,36 @@ func nonEmpty(ss ...string) []string {
 func pairs(m map[string]string) []string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		out = append(out, k+" "+m[k])
+		out = append(out, k+" "+sizeText(k, m[k]))
 	}
 	return out
 }
 
-func (s *sheet) runOrder() string {
-	var parts []string
-	for _, t := range s.run.Trials {
-		parts = append(parts, fmt.Sprintf("%d"+nb+"%s", t.Block, t.Arm))
+// sizeText writes an amount of memory in GiB where it stands in bytes.
+func sizeText(key, v string) string {
+	n, err := strconv.ParseUint(v, 10, 64)
+	if key != "memory" || err != nil || n < 1<<20 {
+		return v
 	}
-	return strings.Join(parts, ", ")
+	return strconv.FormatFloat(float64(n)/(1<<30), 'f', 1, 64) + nb + "GiB"
+}
+
+func (s *sheet) runOrder() string {
+	var b strings.Builder
+	last := 0
+	for _, t := range s.run.Trials {
+		switch {
+		case t.Block == last:
+			b.WriteString(", ")
+		case last == 0:
+			fmt.Fprintf(&b, "block"+nb+"%d: ", t.Block)
+		default:
+			fmt.Fprintf(&b, "; %d: ", t.Block)
+		}
+		last = t.Block
+		b.WriteString(t.Arm)
+	}
+	return b.String()
 }
 
 func (s *sheet) loadText() string {

@@ -392,7 +392,7 @@ func (t *timeline) alt() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Timeline over %s. %s", seconds(t.length), t.finding())
 	for _, f := range t.faults {
-		b.WriteString(" " + f.name + ", " + f.arm.noun() + ": " + f.what + ".")
+		b.WriteString(" Fault " + f.name + " in " + f.arm.noun() + ", " + f.what + ".")
 	}
 	for _, m := range t.marks {
 		b.WriteString(" " + m.text + ".")
