@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/tutti-bench/tutti/lib/driver/docker"
@@ -24,6 +25,9 @@ func openDocker(ctx context.Context, run string) (target.Driver, func(context.Co
 	if err != nil {
 		return nil, nil, errors.Join(err, d.Close())
 	}
+	if _, err := d.Probe(ctx); err != nil { // no waiting for an engine that is not there to list what it has
+		return nil, nil, errors.Join(err, release(context.WithoutCancel(ctx)), d.Close())
+	}
 	reap(ctx, d)
 	return d, func(ctx context.Context) error { return errors.Join(release(ctx), d.Close()) }, nil
 }
@@ -36,9 +40,14 @@ func newDocker(ctx context.Context) (*docker.Driver, error) {
 	return docker.New(ctx, docker.Config{Host: host})
 }
 
-// reap removes what runs have left that are not alive. It is a courtesy: an engine that does not
-// answer is told of by the probe that follows, and what stays is the next run's or `tutti clean`'s.
+// reapLimit bounds the courtesy of removing what dead runs have left.
+const reapLimit = 30 * time.Second
+
+// reap removes what runs have left that are not alive. It is a courtesy: what stays is the next run's or
+// `tutti clean`'s.
 func reap(ctx context.Context, d *docker.Driver) {
+	ctx, cancel := context.WithTimeout(ctx, reapLimit)
+	defer cancel()
 	runs, err := d.Runs(ctx)
 	if err != nil {
 		return

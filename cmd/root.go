@@ -20,6 +20,7 @@ import (
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/trial"
 )
 
 // An app is what commands share: the kit and the streams.
@@ -133,6 +134,8 @@ func (a *app) complain(err error) {
 	)
 	switch {
 	case err == nil, errors.As(err, &verdict):
+	case errors.Is(err, errInterrupted) && errors.Is(err, trial.ErrLeft):
+		fmt.Fprintf(a.err, "tutti: interrupted, and not everything could be removed; tutti clean removes the rest\n%s\n", clean(err.Error()))
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(a.err, "tutti: interrupted; everything was removed")
 	case errors.As(err, &wrong):
