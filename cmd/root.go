@@ -96,12 +96,12 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// interruptible makes a context that the first Ctrl-C or SIGTERM cancels: everything is undone and
+// interruptible makes a context that the first Ctrl-C, SIGTERM or closed terminal cancels: everything is undone and
 // torn down. The second leaves at once; the watchdog cleans up then.
 func (a *app) interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
 		for n := 1; ; n++ {
@@ -140,12 +140,20 @@ func (a *app) complain(err error) {
 		fmt.Fprintln(a.err, "tutti: interrupted; everything was removed")
 	case errors.As(err, &wrong):
 		fmt.Fprint(a.err, wrong.Pretty())
-		fmt.Fprintf(a.err, "\n%s, nothing was started\n", count(len(wrong), "error"))
+		fmt.Fprintf(a.err, "\n%s, nothing was %s\n", count(len(wrong), "error"), a.done())
 	case errors.As(err, &environment):
 		fmt.Fprintf(a.err, "tutti: %s\n", clean(environment.Error()))
 	default:
 		fmt.Fprintf(a.err, "tutti: %s\n", clean(err.Error()))
 	}
+}
+
+// done is what a refused file kept from being done.
+func (a *app) done() string {
+	if len(a.args) > 0 && a.args[0] == "judge" {
+		return "judged"
+	}
+	return "started"
 }
 
 func count(n int, what string) string {

@@ -23,9 +23,11 @@ type runFlags struct {
 	only    string
 	maxTime time.Duration
 	allow   []string
+	given   func(name string) bool // the flag is on the command line
 }
 
 func (f *runFlags) add(c *cobra.Command, running bool) {
+	f.given = c.Flags().Changed
 	c.Flags().StringVar(&f.engine, "engine", "", "docker or process, over the scenario's; unset: docker when an engine answers")
 	c.Flags().IntVar(&f.repeats, "repeats", 0, "blocks to run, over the scenario's")
 	c.Flags().StringVar(&f.only, "only", "", "run this arm alone")
@@ -42,8 +44,11 @@ func (f *runFlags) options(a *app) (tutti.Options, error) {
 			return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--engine %s: expected one of %s", f.engine, names(a.kit.Drivers))}
 		}
 	}
-	if f.repeats < 0 || f.maxTime < 0 {
-		return tutti.Options{}, &tutti.UsageError{Err: errors.New("--repeats and --max-time must be above 0")}
+	if f.given("repeats") && f.repeats < 1 {
+		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--repeats %d: must be 1 or more", f.repeats)}
+	}
+	if f.given("max-time") && f.maxTime <= 0 {
+		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--max-time %v: must be above 0", f.maxTime)}
 	}
 	return tutti.Options{
 		Kit: a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,

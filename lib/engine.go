@@ -2,10 +2,9 @@ package tutti
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -96,6 +95,11 @@ func LoadTargets(ctx context.Context, s *scenario.Scenario, o ComposeOptions) (m
 	}
 	targets := make(map[string]*target.Target, len(s.Arms))
 	for _, arm := range s.Arms {
+		for _, f := range arm.Compose {
+			if name := rooted(dir, f); !isFile(name) {
+				return nil, &UsageError{fmt.Errorf("%s: arm %s: there is no Compose file %s; its path is relative to the scenario's folder", s.File, arm.Name, name)}
+			}
+		}
 		t, err := compose.Load(ctx, compose.Options{Files: arm.Compose, Dir: dir, Profiles: arm.Profiles, Env: arm.Env, Allow: o.Allow})
 		if err != nil {
 			return nil, &UsageError{fmt.Errorf("arm %s: %w", arm.Name, err)}
@@ -103,6 +107,18 @@ func LoadTargets(ctx context.Context, s *scenario.Scenario, o ComposeOptions) (m
 		targets[arm.Name] = t
 	}
 	return targets, nil
+}
+
+func rooted(dir, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // notesOf gathers what is rewritten, each note once, with the arms it is about.
@@ -120,11 +136,10 @@ func notesOf(s *scenario.Scenario, targets map[string]*target.Target) []string {
 
 func (r *running) provenance() rundir.Provenance {
 	s := r.Plan.Scenario
-	sum := sha256.Sum256(s.Source)
 	return rundir.Provenance{
 		Tutti: r.o.About.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
 		Engine: r.Facts.Driver, Reason: r.Why, Details: r.Facts.Details, Images: r.images,
-		Seed: s.Seed, Scenario: filepath.Base(s.File), SHA256: hex.EncodeToString(sum[:]),
+		Seed: s.Seed, Scenario: filepath.Base(s.File), SHA256: digest(s.Source),
 		Started: r.began.UTC(), Command: r.o.About.Command, Host: hostFacts(), Notes: r.Notes,
 	}
 }

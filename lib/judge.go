@@ -79,11 +79,13 @@ func readRun(dir string, kit plan.Kit) (*judging, error) {
 	if j.source, err = folder.Scenario(); err != nil {
 		return nil, err
 	}
-	if j.scenario, err = scenario.Parse(j.plan.File, j.source, kit.Faults); err != nil {
+	if j.scenario, err = scenario.Parse(folder.Path("scenario.yaml"), j.source, kit.Faults); err != nil {
 		return nil, err
 	}
-	j.trials, err = readTrials(folder)
-	return j, err
+	if j.trials, err = readTrials(folder); err != nil {
+		return nil, err
+	}
+	return j, j.fits()
 }
 
 func readTrials(folder *rundir.Folder) ([]*analysis.Trial, error) {
@@ -172,7 +174,10 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Baseline = "" // with --only there is nothing to compare
 	}
 	if j.end.Stopped != "" {
-		run.Reasons = append(run.Reasons, j.end.Stopped)
+		run.Reasons = append([]string{j.end.Stopped}, run.Reasons...)
+	}
+	if j.plan.Kept != "" && digest(j.source) != j.plan.Kept {
+		run.Reasons = append(run.Reasons, "scenario.yaml was changed after the run: these objectives were not planned")
 	}
 	switch {
 	case j.end.Interrupted:

@@ -152,9 +152,13 @@ func Run(ctx context.Context, p *Prepared, o Options) (*Result, error) {
 		dir = filepath.Join("runs", s.Name+"-"+time.Now().UTC().Format("20060102T150405"))
 	}
 	folder, err := rundir.Create(dir)
+	if err != nil && o.Dir == "" { // another run began in the same second
+		folder, err = rundir.Create(dir + p.ID[strings.LastIndexByte(p.ID, '-'):])
+	}
 	if err != nil {
 		return nil, &UsageError{err}
 	}
+	dir = folder.Path()
 	r := &running{Prepared: p, o: o, folder: folder, good: make(map[string]bool)}
 	runErr := r.all(ctx)
 	end := rundir.End{Ended: time.Now().UTC(), Stopped: r.stopped}
@@ -293,10 +297,10 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 		r.good[t.Arm] = true
 	case ctx.Err() == nil && errors.Is(err, trial.ErrNotReady) && !errors.Is(err, trial.ErrLeft) && r.good[t.Arm]:
 		// It got ready before: this trial is not to be trusted, the others are.
-		rec.Problems = append(rec.Problems, err.Error())
+		rec.Problems = append(rec.Problems, oneLine(err.Error()))
 		err = nil
 	default:
-		rec.Problems = append(rec.Problems, "the trial was not carried out: "+err.Error())
+		rec.Problems = append(rec.Problems, "the trial was not carried out: "+oneLine(err.Error()))
 		err = environment(ctx, fmt.Sprintf("run arm %s in block %d", t.Arm, t.Block), err, "what the nodes said is in "+logs)
 	}
 	r.took = time.Since(began)
@@ -344,10 +348,11 @@ func (r *running) writePlan() error {
 			blocks[fmt.Sprintf("%03d", n)] = append(blocks[fmt.Sprintf("%03d", n)], t.Arm)
 		}
 	}
+	masked := rundir.Mask(s.Source)
 	return kept(errors.Join(
-		r.folder.WriteScenario(rundir.Mask(s.Source)),
+		r.folder.WriteScenario(masked),
 		r.folder.WritePlan(rundir.Plan{
-			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Only: r.o.Only,
+			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Only: r.o.Only, Kept: digest(masked),
 			Blocks: blocks, Images: r.images, Provenance: r.provenance(),
 		})))
 }

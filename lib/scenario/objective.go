@@ -91,6 +91,7 @@ func (c *checker) comparison(cmp slo.Comparison) slo.Comparison {
 	cmp = cmp.Map(c.metric)
 	if len(c.errs) == errors && c.sound {
 		c.reachable(cmp)
+		c.possible(cmp)
 	}
 	return cmp
 }
@@ -210,6 +211,25 @@ func (c *checker) end(f Fault) time.Duration {
 		return c.s.Load.For
 	}
 	return min(f.At+f.For, c.s.Load.For)
+}
+
+// possible refuses a limit on a ratio that lies outside 0…1: mostly a forgotten percent sign.
+func (c *checker) possible(cmp slo.Comparison) {
+	m, isMetric := cmp.L.(slo.Metric)
+	limit, constant := slo.Constant(cmp.R)
+	if !isMetric {
+		m, isMetric = cmp.R.(slo.Metric)
+		limit, constant = slo.Constant(cmp.L)
+	}
+	if !isMetric || !constant || slo.UnitOf(m) != analysis.Ratio || limit >= 0 && limit <= 1 {
+		return
+	}
+	e := c.wrongAt(c.src.of(c.at), "%s lies between 0 and 1 (100%%), so that a limit of %v says nothing", m.Ref.Metric, limit)
+	if limit >= 2 && limit <= 100 {
+		e.expect("a share; did you mean %v%%?", limit)
+		return
+	}
+	e.expect("a share, such as 99%%")
 }
 
 // reachable refuses a limit on recovery or failover that is beyond the time that is looked at: not

@@ -88,7 +88,7 @@ var beyond = []string{
 	"alias", "bracket", "braces", "colon", "complex", "double-slash", "duplicate", "indentation", "list-item", "merge", "not-utf8", "quote-open", "tab", "tag", "two-documents",
 	"unknown-anchor", "unquoted", "template-first", "crlf", "control-character", "only-comments",
 	"and", "arm-is", "arm-missing", "arm-unknown", "at-late", "balance", "baseline", "class", "compose-missing", "detection", "fault-metric", "fault-twice",
-	"fault-unknown", "folded", "ingress", "json-nan", "literal", "margin", "metric", "minus", "objective-twice", "operator-wrong", "phase", "pick-and-replica",
+	"fault-unknown", "folded", "ingress", "json-nan", "literal", "margin", "metric", "minus", "objective-ratio-limit", "objective-twice", "operator-wrong", "phase", "pick-and-replica",
 	"quoted", "recovery", "request-body-and-json", "request-captured", "request-env", "request-space", "request-template", "request-twice", "request-unknown",
 	"request-without-time", "restart-for", "scale-refused", "scale-without-to", "units", "rate-zero", "duration-too-long",
 }

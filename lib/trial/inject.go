@@ -2,9 +2,9 @@ package trial
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -135,11 +135,13 @@ func (s *step) undo(ctx context.Context, revert fault.Revert) {
 	s.tell("healed", s.rec.Heal)
 }
 
+// problem keeps what went wrong, in one line.
 func (s *step) problem(err error) {
+	text := strings.NewReplacer("\n  ", "; ", "\n", "; ").Replace(err.Error())
 	if s.rec.Problem != "" {
-		err = errors.Join(errors.New(s.rec.Problem), err)
+		text = s.rec.Problem + "; " + text
 	}
-	s.rec.Problem = err.Error()
+	s.rec.Problem = text
 }
 
 // edge is the bracket around what was done to all nodes, relative to zero on the
