@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"
@@ -128,7 +129,7 @@ func TestEngineSlow(t *testing.T) {
 		_, release, err := b.open(ctx, run)
 		return slowProbe{b.Fake}, release, err
 	}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		p, err := tutti.Prepare(t.Context(), b.parse(t), b.opts)
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/rundir"
@@ -14,7 +15,7 @@ import (
 func ran(t *testing.T) *bench {
 	t.Helper()
 	b := newBench(t, twoArms)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		if _, err := b.run(t.Context(), t); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"
@@ -32,7 +33,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	b.opts.Hooks.Done = func(_ plan.Trial, _ *analysis.Trial, err error) { finished++ }
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +87,7 @@ func provenance(t *testing.T, run *rundir.Run) {
 // A percentile that a failed request stands in is never, not a number; what is not finite is null.
 func TestNotFinite(t *testing.T) {
 	b := newBench(t, strings.Replace(twoArms, "at: 10050ms, kill: app, for: 5s", "at: 5050ms, kill: app", 1)) // it never heals while we look
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		if _, err := b.run(t.Context(), t); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +106,7 @@ func TestNotFinite(t *testing.T) {
 // Secrets are in no file of the folder that is not the target's own log.
 func TestNoSecrets(t *testing.T) {
 	b := newBench(t, twoArms)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		if _, err := b.run(t.Context(), t); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +153,7 @@ func TestSpare(t *testing.T) {
 				}
 				return nil
 			}
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				res, err := b.run(t.Context(), t)
 				if err != nil {
 					t.Fatal(err)
@@ -190,7 +191,7 @@ func TestFaultWithoutEffect(t *testing.T) {
 		}
 		return nil
 	}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		if err != nil {
 			t.Fatal(err)
@@ -213,7 +214,7 @@ func TestFaultWithoutEffect(t *testing.T) {
 func TestNeverReady(t *testing.T) {
 	b := newBench(t, twoArms)
 	hosts(t, "127.0.0.1:1") // nobody listens
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		var unavailable *target.UnavailableError
 		if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "was not ready within 5s") || !strings.Contains(err.Error(), "logs") {
@@ -237,7 +238,7 @@ func TestNeverReady(t *testing.T) {
 func TestLeftBehind(t *testing.T) {
 	b := newBench(t, twoArms)
 	b.DownErr = errors.New("container abc stays")
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		var unavailable *target.UnavailableError
 		if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "container abc stays") {
@@ -253,7 +254,7 @@ func TestLeftBehind(t *testing.T) {
 func TestImagesFail(t *testing.T) {
 	b := newBench(t, twoArms)
 	b.PrepareErr = errors.New("no such image")
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		var unavailable *target.UnavailableError
 		if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "no such image") {
@@ -271,7 +272,7 @@ func TestInterrupted(t *testing.T) {
 	for _, at := range []time.Duration{0, 500 * time.Millisecond, 12 * time.Second, 31 * time.Second, 40 * time.Second, 100 * time.Second} {
 		t.Run(at.String(), func(t *testing.T) {
 			b := newBench(t, twoArms)
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				res, err := b.run(after(t, at), t)
 				if !errors.Is(err, errEnough) {
 					t.Errorf("error %v, want the cause", err)
@@ -298,7 +299,7 @@ func TestInterrupted(t *testing.T) {
 // Between two trials no other is begun.
 func TestInterruptedBetween(t *testing.T) {
 	b := newBench(t, twoArms)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		b.opts.Hooks.Done = func(plan.Trial, *analysis.Trial, error) { cancel(errEnough) }
 		res, err := b.run(ctx, t)
@@ -315,7 +316,7 @@ func TestInterruptedBetween(t *testing.T) {
 // Cancelled when all is done, a run is whole.
 func TestInterruptedLate(t *testing.T) {
 	b := newBench(t, twoArms)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		b.opts.Hooks.Done = func(p plan.Trial, _ *analysis.Trial, _ error) {
 			if p.Order == 4 {
@@ -334,7 +335,7 @@ func TestInterruptedLate(t *testing.T) {
 func TestOnly(t *testing.T) {
 	b := newBench(t, twoArms)
 	b.opts.Only = "two"
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		if err != nil {
 			t.Fatal(err)
@@ -360,7 +361,7 @@ func TestMaxTime(t *testing.T) {
 		t.Run(limit.String(), func(t *testing.T) {
 			b := newBench(t, twoArms)
 			b.opts.MaxTime = limit
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				res, err := b.run(t.Context(), t)
 				if err != nil {
 					t.Fatal(err)
@@ -385,7 +386,7 @@ func TestFolderTaken(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(b.opts.Dir, "mine"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		var usage *tutti.UsageError
 		if res != nil || !errors.As(err, &usage) || len(b.Ups()) != 0 {
@@ -401,7 +402,7 @@ func TestDiskFails(t *testing.T) {
 		// Somebody puts a folder where the recording is to be.
 		return os.MkdirAll(filepath.Join(b.opts.Dir, "trials", s.Trial, "recording.jsonl.gz", "x"), 0o700)
 	}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, err := b.run(t.Context(), t)
 		var unavailable *target.UnavailableError
 		if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "keep what was measured") {

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -217,12 +216,6 @@ func shut(v any) {
 	for _, c := range m {
 		shut(c)
 	}
-}
-
-// bubble runs f on a clock of its own.
-func bubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, f)
 }
 
 var errEnough = errors.New("enough")

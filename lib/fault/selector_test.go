@@ -42,11 +42,21 @@ func TestChooseHowMany(t *testing.T) {
 		s        fault.Selector
 		of, want int
 	}{
-		{fault.Selector{}, 1, 1}, {fault.Selector{}, 5, 1},
-		{fault.Selector{All: true}, 5, 5}, {fault.Selector{All: true}, 1, 1},
-		{fault.Selector{Count: 2}, 5, 2}, {fault.Selector{Count: 2}, 1, 1}, {fault.Selector{Count: 9}, 3, 3},
-		{fault.Selector{Share: 0.5}, 1, 1}, {fault.Selector{Share: 0.5}, 2, 1}, {fault.Selector{Share: 0.5}, 3, 2}, {fault.Selector{Share: 0.5}, 4, 2},
-		{fault.Selector{Share: 0.01}, 3, 1}, {fault.Selector{Share: 1}, 3, 3}, {fault.Selector{Share: 0.1}, 10, 1}, {fault.Selector{Share: 0.7}, 10, 7},
+		{fault.Selector{}, 1, 1},
+		{fault.Selector{}, 5, 1},
+		{fault.Selector{All: true}, 5, 5},
+		{fault.Selector{All: true}, 1, 1},
+		{fault.Selector{Count: 2}, 5, 2},
+		{fault.Selector{Count: 2}, 1, 1},
+		{fault.Selector{Count: 9}, 3, 3},
+		{fault.Selector{Share: 0.5}, 1, 1},
+		{fault.Selector{Share: 0.5}, 2, 1},
+		{fault.Selector{Share: 0.5}, 3, 2},
+		{fault.Selector{Share: 0.5}, 4, 2},
+		{fault.Selector{Share: 0.01}, 3, 1},
+		{fault.Selector{Share: 1}, 3, 3},
+		{fault.Selector{Share: 0.1}, 10, 1},
+		{fault.Selector{Share: 0.7}, 10, 7},
 	} {
 		c.s.Service = "app"
 		if got := choose(t, c.s, c.of, 7); len(got) != c.want {
