@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,8 +116,8 @@ func (a *app) cleanCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "clean", Short: "Remove what killed runs have left on the engine",
 		Long: `Clean removes containers, networks and volumes that carry our label and belong to
-runs of this machine that are not alive. A run that is under way is left alone, and
-nothing without our label is ever touched.`,
+runs of this machine that are not alive, and, while no run is, the images that we made.
+A run that is under way is left alone, and nothing without our label is ever touched.`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			d, err := newDocker(c.Context())
@@ -136,8 +138,11 @@ func (a *app) clean(ctx context.Context, d *docker.Driver) error {
 		return &target.UnavailableError{What: "list what runs have left", Err: err}
 	}
 	var errs []error
-	for run, r := range runs {
+	alive := false
+	for _, run := range slices.Sorted(maps.Keys(runs)) {
+		r := runs[run]
 		if watchdog.Held(run) {
+			alive = true
 			fmt.Fprintf(a.out, "run %s is alive: left alone\n", run)
 			continue
 		}
@@ -150,6 +155,12 @@ func (a *app) clean(ctx context.Context, d *docker.Driver) error {
 	}
 	if len(runs) == 0 {
 		fmt.Fprintln(a.out, "nothing is left of any run")
+	}
+	if !alive { // a run that has just begun may not have used its image yet
+		n, err := d.Prune(ctx)
+		if errs = append(errs, err); n > 0 {
+			fmt.Fprintf(a.out, "removed %s of ours; they are made again when they are needed\n", count(n, "image"))
+		}
 	}
 	return errors.Join(errs...)
 }
