@@ -41,12 +41,13 @@ func (t *timeline) draw(f frame1) string {
 	y := 26.0
 	latency := [2]float64{y, y + t.never() + f.latency}
 	avail := [2]float64{latency[1] + 38, latency[1] + 38 + f.avail}
-	nodes := [2]float64{avail[1] + 52, avail[1] + 52 + lanes}
+	rug := 52 + rugPitch*float64(max(len(t.lines)-3, 0))
+	nodes := [2]float64{avail[1] + rug, avail[1] + rug + lanes}
 	if f.narrow { // the legend has a line of its own
 		nodes[0], nodes[1] = nodes[0]+17, nodes[1]+17
 	}
 	if len(t.lanes) == 0 {
-		nodes = [2]float64{avail[1] + 10, avail[1] + 10}
+		nodes = [2]float64{avail[1] + rug - 42, avail[1] + rug - 42}
 	}
 	rows := 0
 	for _, m := range marks {
@@ -74,7 +75,7 @@ func (t *timeline) draw(f frame1) string {
 func (t *timeline) drawBands(c *canvas, x func(float64) float64, panels ...[2]float64) {
 	back := 0.0
 	for _, m := range t.marks {
-		if strings.Contains(m.text, "recovered") && len(t.faults) > 0 && m.arm == t.faults[0].arm {
+		if strings.Contains(m.text, "recovered") && m.arm == t.banded {
 			back = max(back, m.at)
 		}
 	}
@@ -409,7 +410,7 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 			q.ribbonSteps("r"+strconv.Itoa(l.arm.Look), l.avail, t.step)
 		}
 		q.steps("ln p99 "+stroke(l.arm), l.avail, t.step)
-		t.drawRug(c, q, l, at[1]+3+float64(i)*5)
+		t.drawRug(c, q, l, at[1]+3+float64(i)*rugPitch)
 		if v, last := lastOK(l.avail); l.any && last {
 			labels = append(labels, lineLabel{l.arm, "lowest " + percent(l.worst), q.py(min(v, l.worst+(v-l.worst)/2))})
 		}
@@ -426,6 +427,9 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 		c.text("mu", textWidth("hd", head)+9, at[0]-11, start, cut(visible("lowest: "+strings.Join(parts, ", ")), 40))
 	}
 }
+
+// rugPitch is the distance of the arms' rows of ticks.
+const rugPitch = 5
 
 // drawRug marks every second in which some trial had a bad request: rare ones stay visible.
 func (t *timeline) drawRug(c *canvas, q *panel, l timelineArm, y float64) {

@@ -28,6 +28,8 @@ type timeline struct {
 	lanes  []timelineLane
 	more   int // lanes left out
 	faults []timelineFault
+	others int  // faults left out
+	banded *arm // whose faults are shaded through all panels
 	marks  []timelineMark
 	block  int     // whose nodes, faults and events are shown
 	slo    float64 // share, 0: no objective
@@ -105,7 +107,7 @@ func (s *sheet) makeTimeline() *timeline {
 		t.lines[i].thin(t.step)
 	}
 	s.onePicture(t)
-	t.chooseBands()
+	t.chooseBands(s.subject)
 	for _, o := range s.run.Objectives {
 		lhs, _, _ := strings.Cut(squeeze(o.Text), ">")
 		if o.Form == slo.Absolute && o.Limit != nil && strings.HasSuffix(lhs, ".availability") {
@@ -116,9 +118,14 @@ func (s *sheet) makeTimeline() *timeline {
 }
 
 // chooseBands shades the faults of one arm only: those of each arm's own trial differ a little.
-func (t *timeline) chooseBands() {
+func (t *timeline) chooseBands(subject *arm) {
+	for i, f := range t.faults {
+		if i == 0 || f.arm == subject {
+			t.banded = f.arm
+		}
+	}
 	for i := range t.faults {
-		t.faults[i].band = t.faults[i].arm == t.faults[0].arm
+		t.faults[i].band = t.faults[i].arm == t.banded
 	}
 }
 
@@ -223,6 +230,8 @@ func (s *sheet) onePicture(t *timeline) {
 			}
 			if fs := faultsOf(a, of); len(t.faults)+len(fs) <= maxFaults {
 				t.faults = append(t.faults, fs...)
+			} else {
+				t.others += len(fs)
 			}
 			t.marks = append(t.marks, marksOf(a, of, len(s.faults) > 1)...)
 		})
@@ -232,7 +241,7 @@ func (s *sheet) onePicture(t *timeline) {
 func faultsOf(a *arm, of *analysis.Trial) []timelineFault {
 	var out []timelineFault
 	for _, f := range of.Rec.Faults {
-		if f.Onset == nil {
+		if f.Onset == nil || f.Onset.From >= of.Rec.For {
 			continue
 		}
 		end := of.Rec.For.Seconds()
@@ -367,7 +376,10 @@ func (t *timeline) what() string {
 	}
 	var b strings.Builder
 	if len(t.faults) > 0 {
-		fmt.Fprintf(&b, "Between the dashed lines the fault was in force, here in %s’s trial of block %d; the pale ends of its bar are where an edge may lie. ", t.faults[0].arm.noun(), t.block)
+		fmt.Fprintf(&b, "Between the dashed lines the fault was in force, here in %s’s trial of block %d; the pale ends of its bar are where an edge may lie. ", t.banded.noun(), t.block)
+	}
+	if t.others > 0 {
+		b.WriteString(plural(t.others, "fault is", "faults are") + " in the table of faults only. ")
 	}
 	b.WriteString("Where a percentile is “never”, so many requests failed that it has no value: the bar in the top row stands instead of a line. ")
 	switch {
