@@ -135,7 +135,7 @@ func (a *app) complain(err error) {
 	switch {
 	case err == nil, errors.As(err, &verdict):
 	case errors.Is(err, errInterrupted) && errors.Is(err, trial.ErrLeft):
-		fmt.Fprintf(a.err, "tutti: interrupted, and not everything could be removed; tutti clean removes the rest\n%s\n", clean(err.Error()))
+		fmt.Fprintf(a.err, "tutti: interrupted, and not everything could be removed; the watchdog goes on for a minute, then tutti clean removes the rest\n%s\n", clean(err.Error()))
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(a.err, "tutti: interrupted; everything was removed")
 	case errors.As(err, &wrong):

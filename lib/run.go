@@ -63,7 +63,8 @@ type Prepared struct {
 	close  func(context.Context) error
 }
 
-// Close releases the driver. It may be called twice.
+// Close releases the driver. It may be called twice. After a run that could not remove everything it does
+// nothing: whoever watches over the run sees this program end without a release, and goes on removing.
 func (p *Prepared) Close(ctx context.Context) error {
 	if p.close == nil {
 		return nil
@@ -142,7 +143,7 @@ func newID() string {
 }
 
 // Run carries out a prepared run and judges it. From the plan on a folder is written; it is
-// whole in every case but a SIGKILL. The result is nil only if not even the folder could be made.
+// whole in every case but a SIGKILL. The result is nil only if the folder could not be made, or not be read again.
 // An error beside a result says why the run is not complete: context.Cause of ctx where it
 // was interrupted, a [target.UnavailableError] where the environment failed.
 func Run(ctx context.Context, p *Prepared, o Options) (*Result, error) {
@@ -161,6 +162,9 @@ func Run(ctx context.Context, p *Prepared, o Options) (*Result, error) {
 	dir = folder.Path()
 	r := &running{Prepared: p, o: o, folder: folder, good: make(map[string]bool)}
 	runErr := r.all(ctx)
+	if errors.Is(runErr, trial.ErrLeft) {
+		p.close = nil
+	}
 	end := rundir.End{Ended: time.Now().UTC(), Stopped: r.stopped}
 	if runErr != nil {
 		if end.Interrupted = ctx.Err() != nil; end.Interrupted && !errors.Is(runErr, context.Cause(ctx)) {
@@ -301,7 +305,11 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 		err = nil
 	default:
 		rec.Problems = append(rec.Problems, "the trial was not carried out: "+oneLine(err.Error()))
-		err = environment(ctx, fmt.Sprintf("run arm %s in block %d", t.Arm, t.Block), err, "what the nodes said is in "+logs)
+		hint := "what the nodes said is in " + logs
+		if errors.Is(err, trial.ErrLeft) {
+			hint = "the watchdog goes on removing it for a minute; then tutti clean removes it"
+		}
+		err = environment(ctx, fmt.Sprintf("run arm %s in block %d", t.Arm, t.Block), err, hint)
 	}
 	r.took = time.Since(began)
 	err = errors.Join(err, kept(r.folder.SaveRecording(rec)))

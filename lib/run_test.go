@@ -19,6 +19,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/trial"
 )
 
 // A whole run: two arms in two blocks, and what run.json says of it is what arithmetic says.
@@ -241,13 +242,26 @@ func TestLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)
 		var unavailable *target.UnavailableError
-		if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "container abc stays") {
+		if !errors.As(err, &unavailable) || !errors.Is(err, trial.ErrLeft) || !strings.Contains(err.Error(), "container abc stays") || !strings.Contains(err.Error(), "tutti clean") {
 			t.Errorf("error %v", err)
 		}
 		verdict(t, res.Run, rundir.Errored, 30)
 		if len(b.Ups()) != 1 {
 			t.Errorf("after it %v were started", b.Ups())
 		}
+	})
+}
+
+// Interrupted, what stays is told all the same.
+func TestInterruptedLeftBehind(t *testing.T) {
+	b := newBench(t, twoArms)
+	b.DownErr = errors.New("container abc stays")
+	synctest.Test(t, func(t *testing.T) {
+		res, err := b.run(after(t, 12*time.Second), t)
+		if !errors.Is(err, errEnough) || !errors.Is(err, trial.ErrLeft) {
+			t.Errorf("error %v", err)
+		}
+		verdict(t, res.Run, rundir.Interrupted, 130)
 	})
 }
 
