@@ -157,7 +157,7 @@ func (l *Live) Trial(t LiveTrial) {
 	l.change(func(s *liveState) {
 		old := *s
 		*s = liveState{
-			trial: t, since: time.Now(), begun: true, classes: make(map[record.Class]uint64), down: make(map[string]string), force: make(map[string]bool),
+			trial: t, since: time.Now(), begun: true, stage: "preparing", classes: make(map[record.Class]uint64), down: make(map[string]string), force: make(map[string]bool),
 			outcome: old.outcome,
 		}
 		for _, n := range t.Nodes {
