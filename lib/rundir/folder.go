@@ -36,8 +36,8 @@ type Plan struct {
 	Repeats    int                 `json:"repeats"` // as run, the command line's over the file's
 	Only       string              `json:"only,omitempty"`
 	Kept       string              `json:"kept_sha256"` // of the scenario as it lies in the folder, secrets masked
-	Blocks     map[string][]string `json:"order"`  // by block: its arms, in the order in which they run
-	Images     map[string]string   `json:"images"` // digest by service
+	Blocks     map[string][]string `json:"order"`       // by block: its arms, in the order in which they run
+	Images     map[string]string   `json:"images"`      // digest by service
 	Provenance Provenance          `json:"provenance"`
 }
 

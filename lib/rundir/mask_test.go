@@ -8,7 +8,10 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/fault/node"
 	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/scenario"
 )
 
 // maskCases are what stands below `target: {env: …}` and what becomes of it.
@@ -152,4 +155,51 @@ func FuzzMask(f *testing.F) {
 			t.Errorf("another number of lines:\n%s", got)
 		}
 	})
+}
+
+// A masked scenario is the same experiment to a judge: arms, load, faults and objectives.
+func TestMaskedScenario(t *testing.T) {
+	src := `version: 1
+name: full
+hypothesis: app stands, hunter22 or not
+target: {compose: compose.yaml, ingress: "http://app:8080", nodes: app, env: {PASSWORD: app, TOKEN: 12345678, SECRET_ONE: one}}
+arms:
+  one: {scale: {app: 1}, env: {API_KEY: &k hunter22, COPY: *k}}
+  two: {scale: {app: 2}}
+baseline: one
+load:
+  rate: 10/s
+  for: 30s
+  requests:
+    - GET /hunter22
+    - name: login
+      POST: /login
+      headers: {Authorization: "Bearer {{.Env.TOKEN}}", Cookie: a=b}
+      json: {user: me, password: hunter22, tokens: [1, 2.5, null]}
+      expect: {status: 200, header: {Set-Cookie: hunter22}}
+faults:
+  - {name: token, at: 10s, kill: app, for: 5s}
+objectives:
+  - two.during.availability >= 40%
+`
+	kinds := fault.Kinds{"kill": node.KillKind()}
+	want, err := scenario.Parse("a.yaml", []byte(src), kinds)
+	check(t, err)
+	masked := checkMask(t, src)
+	got, err := scenario.Parse("a.yaml", []byte(masked), kinds)
+	check(t, err)
+	for _, s := range []*scenario.Scenario{got, want} {
+		s.Source, s.Hypothesis = nil, ""
+		for i := range s.Arms {
+			s.Arms[i].Env = nil
+		}
+		r := &s.Load.Requests[1]
+		r.Headers, r.Body, r.Expect.Header = nil, "", nil
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("another experiment:\n%+v\n%+v\n%s", got, want, masked)
+	}
+	if n := strings.Count(masked, "hunter22"); n != 1 {
+		t.Errorf("the secret stands %d times, want once, in a path:\n%s", n, masked)
+	}
 }
