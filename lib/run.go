@@ -42,11 +42,10 @@ type About struct {
 
 // Hooks tell a live view what happens. Each may be nil; none may block.
 type Hooks struct {
-	Engine  func(facts target.Facts, why string)
-	Planned func(p *plan.Plan, notes []string)
-	Trial   func(t plan.Trial, of int, left time.Duration) // a trial begins
-	Within  trial.Hooks                                    // what happens in it
-	Done    func(t plan.Trial, a *analysis.Trial, err error)
+	Engine func(facts target.Facts, why string)
+	Trial  func(t plan.Trial, of int, left time.Duration) // a trial begins
+	Within trial.Hooks                                    // what happens in it
+	Done   func(t plan.Trial, a *analysis.Trial, err error)
 }
 
 // PerTrial is what starting and removing a target takes, until a run knows better.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,6 +225,42 @@ func TestLeft(t *testing.T) {
 		_, err := trial.Run(t.Context(), c)
 		if !errors.Is(err, trial.ErrLeft) || errors.Is(err, trial.ErrNotReady) || !strings.Contains(err.Error(), "container abc stays") {
 			t.Errorf("error %v, want what is left", err)
+		}
+	})
+}
+
+// A live view is told of every stage, of the clock, of every bin and of what happens to nodes, as it is recorded.
+func TestHooks(t *testing.T) {
+	f := &trialtest.Fake{}
+	c := config(f, 2, killAt10())
+	ingress(t, &c)
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			mu      sync.Mutex
+			stages  []string
+			started time.Time
+			bins    int
+			events  []string
+		)
+		told := func(f func()) { mu.Lock(); defer mu.Unlock(); f() }
+		c.Hooks = trial.Hooks{
+			Stage:   func(s string) { told(func() { stages = append(stages, s) }) },
+			Started: func(zero time.Time) { told(func() { started = zero }) },
+			Bin:     func(record.Bin) { told(func() { bins++ }) },
+			Event:   func(e record.Event) { told(func() { events = append(events, e.Kind+" "+e.Node) }) },
+		}
+		rec, err := trial.Run(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"starting the target", "waiting until it is ready", "warm-up", "removing the target"}; !slices.Equal(stages, want) {
+			t.Errorf("stages %q, want %q", stages, want)
+		}
+		if !started.Equal(rec.Zero) || bins != len(rec.Bins) || bins == 0 {
+			t.Errorf("zero %v and %d bins were told, %v and %d recorded", started, bins, rec.Zero, len(rec.Bins))
+		}
+		if want := []string{"die app-1", "fault.onset app-1", "start app-1", "fault.healed app-1"}; !slices.Equal(events, want) {
+			t.Errorf("events %q, want %q", events, want)
 		}
 	})
 }
