@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"sort"
@@ -211,7 +212,7 @@ func (s *sheet) whatHappened(f rundir.Fault) string {
 		did = "under " + f.Verb
 	}
 	if f.For > 0 {
-		did += " for " + seconds(f.For.Seconds())
+		did += " for " + seconds(f.For.Seconds()) + s.measuredLength(f)
 	} else if f.Verb != "restart" && f.Verb != "rolling-restart" {
 		did += " to the end of load"
 	}
@@ -230,6 +231,27 @@ func (s *sheet) whatHappened(f rundir.Fault) string {
 		return "the one " + service + " node " + did
 	}
 	return fmt.Sprintf("%d of %d %s nodes %s", len(f.Nodes), of, service, did)
+}
+
+// overrun is how much longer than planned a fault can last without a word: starting a node again takes time.
+const overrun = 1.1
+
+// measuredLength says how long a fault really lasted over all trials, where that was more than planned.
+func (s *sheet) measuredLength(of rundir.Fault) string {
+	low, high := math.Inf(1), 0.0
+	for _, f := range s.run.Faults {
+		if f.Name == of.Name && f.Onset != nil && f.Heal != nil {
+			d := (f.Heal.To - f.Onset.To).Seconds()
+			low, high = min(low, d), max(high, d)
+		}
+	}
+	if high <= overrun*of.For.Seconds() {
+		return ""
+	}
+	if a, b := seconds(low), seconds(high); a != b {
+		return " (measured: " + a + " to " + b + ")"
+	}
+	return " (measured: " + seconds(high) + ")"
 }
 
 // replicas is how many nodes of a service an arm had, as its recordings say.
@@ -252,11 +274,16 @@ func (s *sheet) replicas(arm, service string) int {
 // price says what the subject costs when nothing is broken.
 func (t *teller) price() {
 	v, r, ok := t.priceOf()
-	if !ok {
-		return
+	if !ok || r == "" {
+		return // without an interval it can be chance alone
 	}
-	t.say("Price: median latency ")
-	t.number(percentChange(v))
+	if t.noPrice() {
+		t.say("Price: no difference shown in median latency")
+		r += nb + "%"
+	} else {
+		t.say("Price: median latency ")
+		t.number(percentChange(v))
+	}
 	t.within(r)
 	if len(t.faults) > 0 {
 		t.say(" before the fault. ")

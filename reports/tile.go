@@ -150,6 +150,12 @@ func (s *sheet) priceOf() (ratio float64, interval string, ok bool) {
 	return *v.Value, interval, true
 }
 
+// noPrice reports whether the interval of the price contains no change.
+func (s *sheet) noPrice() bool {
+	v := s.comparison(s.pricePhase(), "p50").value
+	return v.Low != nil && v.High != nil && *v.Low <= 1 && *v.High >= 1
+}
+
 // percentChange is "+21 %" for 1.21; beyond threefold it says "× 3.40".
 func percentChange(ratio float64) string {
 	if ratio >= 3 {
