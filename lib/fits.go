@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/scenario"
@@ -47,21 +48,25 @@ func (j *judging) fits() error {
 }
 
 func planned(faults []scenario.Fault) []string {
-	var out []string
-	for _, f := range faults {
-		out = append(out, fmt.Sprintf("%s: %s at %v for %v", f.Name, f.Verb, f.At, f.For))
+	out := make([]string, len(faults))
+	for i, f := range faults {
+		out[i] = step(f.Name, f.Verb, f.At, f.For)
 	}
 	slices.Sort(out)
 	return out
 }
 
 func carriedOut(faults []record.Fault) []string {
-	var out []string
-	for _, f := range faults {
-		out = append(out, fmt.Sprintf("%s: %s at %v for %v", f.Name, f.Verb, f.At, f.For))
+	out := make([]string, len(faults))
+	for i, f := range faults {
+		out[i] = step(f.Name, f.Verb, f.At, f.For)
 	}
 	slices.Sort(out)
 	return out
+}
+
+func step(name, verb string, at, long time.Duration) string {
+	return fmt.Sprintf("%s: %s at %v for %v", name, verb, at, long)
 }
 
 // digest is the SHA-256 of a text, in hexadecimal digits.
