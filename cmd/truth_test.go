@@ -132,9 +132,9 @@ func truths(t *testing.T, engine string) {
 		tr, _ := truth{node: "--delay=20ms", rate: 200, secs: 3, limit: "1s"}.run(t, engine)
 		valid(t, tr)
 		near(t, tr, "availability", 1)
-		for _, q := range []string{"p50", "p90"} {
-			near(t, tr, q, 0.020)
-		}
+		near(t, tr, "p50", 0.020)
+		// The machine's own noise is in it: 22 ms when it is quiet, 28 ms were seen beside an engine at work.
+		within(t, tr, analysis.Ref{Metric: "p90"}, 0.020, 0.015)
 		near(t, tr, "longest_silence", 1.0/200)
 	})
 	t.Run("fails every tenth", func(t *testing.T) {
