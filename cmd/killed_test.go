@@ -23,7 +23,7 @@ const killedScenario = `
 version: 1
 name: killed
 target: {compose: compose.yaml, ingress: "http://app:8080", nodes: app, node_header: X-Node}
-load: {rate: 100/s, for: %ds, warmup: 500ms, timeout: 1s, requests: [GET /]}
+load: {rate: 100/s, for: %ds, warmup: 500ms, timeout: 5s, requests: [GET /]}
 faults: [{name: f, at: 1s, pause: app, for: 1s}]
 objectives: [target.availability >= 1%%]
 repeats: 1

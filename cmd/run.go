@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +144,7 @@ func (a *app) planCommand() *cobra.Command {
 func (a *app) printPlan(p *tutti.Prepared) error {
 	s := p.Plan.Scenario
 	b := new(strings.Builder)
-	fmt.Fprintf(b, "%s: %s\n", s.Name, s.Hypothesis)
+	b.WriteString(strings.TrimSuffix(s.Name+": "+s.Hypothesis, ": ") + "\n")
 	fmt.Fprintf(b, "engine    %s (%s)\n", p.Facts.Driver, p.Why)
 	fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
 	fmt.Fprintf(b, "blocks    %d with %s each, seed %d; about %v\n", s.Repeats, count(len(s.Arms), "trial"), s.Seed, p.Plan.Duration(tutti.PerTrial).Round(time.Second))
@@ -156,9 +158,11 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 		}
 		for _, t := range trials {
 			fmt.Fprintf(b, "block %-3d %-12s", n, t.Arm)
+			var steps []string
 			for _, st := range t.Steps {
-				fmt.Fprintf(b, " %s at %v: %s %s%s;", st.Name, st.At, st.Verb, strings.Join(st.Victims, ", "), forHow(st))
+				steps = append(steps, fmt.Sprintf("%s at %v: %s %s%s%s", st.Name, st.At, st.Verb, strings.Join(st.Victims, ", "), with(st), forHow(st)))
 			}
+			b.WriteString(" " + strings.Join(steps, "; "))
 			b.WriteString("\n")
 		}
 	}
@@ -171,6 +175,15 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	b.WriteString("nothing was started\n")
 	_, err := fmt.Fprint(a.out, clean(b.String()))
 	return err
+}
+
+// with lists a step's parameters, in order.
+func with(st plan.Step) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(st.Params)) {
+		fmt.Fprintf(&b, " %s %v", name, st.Params[name])
+	}
+	return b.String()
 }
 
 func forHow(st plan.Step) string {
