@@ -360,6 +360,6 @@ func (r *running) writePlan() error {
 		r.folder.WriteScenario(masked),
 		r.folder.WritePlan(rundir.Plan{
 			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Only: r.o.Only, Kept: digest(masked),
-			Blocks: blocks, Images: r.images, Provenance: r.provenance(),
+			Blocks: blocks, Provenance: r.provenance(),
 		})))
 }

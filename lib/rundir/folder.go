@@ -37,7 +37,6 @@ type Plan struct {
 	Only       string              `json:"only,omitempty"`
 	Kept       string              `json:"kept_sha256"` // of the scenario as it lies in the folder, secrets masked
 	Blocks     map[string][]string `json:"order"`       // by block: its arms, in the order in which they run
-	Images     map[string]string   `json:"images"`      // digest by service
 	Provenance Provenance          `json:"provenance"`
 }
 

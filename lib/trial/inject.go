@@ -30,7 +30,7 @@ func (r *run) inject(ctx context.Context, cluster target.Cluster, zero <-chan ti
 	for i, s := range r.Plan.Steps {
 		wg.Go(func() {
 			step := &step{run: r, plan: s, rec: &faults[i], cluster: cluster, zero: start}
-			step.run1(ctx)
+			step.carryOut(ctx)
 		})
 	}
 	wg.Wait()
@@ -46,7 +46,8 @@ type step struct {
 	zero    time.Time // of measured load, on this machine's clock
 }
 
-func (s *step) run1(ctx context.Context) {
+// carryOut does the step when its time comes, holds it, and undoes it.
+func (s *step) carryOut(ctx context.Context) {
 	if !sleepUntil(ctx, s.zero.Add(s.plan.At)) {
 		s.rec.Ended = record.EndedAborted
 		return
