@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -199,6 +201,48 @@ func TestProbe(t *testing.T) {
 	}
 	if log := ok.Log(); len(log) != 2 || log[0].Path != "/ready?x=1" {
 		t.Errorf("the server saw %+v", log)
+	}
+	checkClose(t, c)
+}
+
+// What a URL has to say comes back as it is, however bad its status, and cut where it is endless.
+func TestFetch(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/bad":
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte("not \xff me"))
+		case "/moved":
+			http.Redirect(w, r, "/bad", http.StatusFound)
+		case "/endless":
+			for block := make([]byte, 64<<10); ; {
+				if _, err := w.Write(block); err != nil {
+					return
+				}
+			}
+		case "/silent":
+			<-r.Context().Done()
+		}
+	}))
+	defer s.Close()
+	c := dial(t, start(t, "good"))
+	fetch := func(path string) (agent.Fetched, error) {
+		return c.Fetch(t.Context(), agent.Fetch{URL: s.URL + path, Timeout: 2 * time.Second})
+	}
+	if f, err := fetch("/bad"); err != nil || f.Status != 503 || string(f.Body) != "not \xff me" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if f, err := fetch("/moved"); err != nil || f.Status != 302 {
+		t.Errorf("a redirect was followed: %+v, %v", f, err)
+	}
+	if f, err := fetch("/endless"); err != nil || len(f.Body) != agent.MaxFetched {
+		t.Errorf("%d bytes of an endless answer, %v", len(f.Body), err)
+	}
+	if f, err := fetch("/silent"); err == nil {
+		t.Errorf("%+v of one that says nothing", f)
+	}
+	if _, err := c.Fetch(t.Context(), agent.Fetch{URL: "http://:1/"}); err == nil || !strings.Contains(err.Error(), "names no host") {
+		t.Errorf("without a host: %v", err)
 	}
 	checkClose(t, c)
 }

@@ -114,6 +114,19 @@ func (c *Client) Resolve(ctx context.Context, host string) ([]string, error) {
 	return r.Addresses, err
 }
 
+// Fetch has the agent fetch something from where it is. At most 16 of these, of probes and look-ups can be under way at
+// once.
+func (c *Client) Fetch(ctx context.Context, f Fetch) (Fetched, error) {
+	r, err := c.ask(ctx, command{Fetch: &f})
+	if err != nil {
+		return Fetched{}, err
+	}
+	if r.Fetched == nil {
+		return Fetched{}, errors.New("agent: fetch: no answer")
+	}
+	return *r.Fetched, nil
+}
+
 // Load has the agent send a plan's load. It calls started with the zero of the
 // schedule, on the agent's clock, and bin with each bin once that is complete, one call at a
 // time, in no order. It returns what the generator says of itself.

@@ -102,9 +102,17 @@ func (s *server) do(ctx context.Context, c received) {
 	case c.Clock:
 		s.out.put(reply{ID: c.ID, Clock: c.at.UnixNano(), End: true})
 	case c.Probe != nil:
-		s.quick(c.ID, func() ([]string, error) { return nil, c.Probe.run(ctx) })
+		s.quick(c.ID, func() (reply, error) { return reply{}, c.Probe.run(ctx) })
 	case c.Resolve != "":
-		s.quick(c.ID, func() ([]string, error) { return resolve(ctx, c.Resolve) })
+		s.quick(c.ID, func() (reply, error) {
+			found, err := resolve(ctx, c.Resolve)
+			return reply{Addresses: found}, err
+		})
+	case c.Fetch != nil:
+		s.quick(c.ID, func() (reply, error) {
+			f, err := c.Fetch.run(ctx)
+			return reply{Fetched: f}, err
+		})
 	case c.Cancel != 0:
 		if s.loading.Load() == c.Cancel {
 			s.cancel()
@@ -126,7 +134,7 @@ func (s *server) do(ctx context.Context, c received) {
 }
 
 // quick does something short beside what else is going on.
-func (s *server) quick(id uint64, f func() ([]string, error)) {
+func (s *server) quick(id uint64, f func() (reply, error)) {
 	select {
 	case s.slots <- struct{}{}:
 	default:
@@ -135,8 +143,9 @@ func (s *server) quick(id uint64, f func() ([]string, error)) {
 	}
 	s.work.Go(func() {
 		defer func() { <-s.slots }()
-		found, err := f()
-		s.out.put(reply{ID: id, Addresses: found, Error: text(err), End: true})
+		r, err := f()
+		r.ID, r.Error, r.End = id, text(err), true
+		s.out.put(r)
 	})
 }
 

@@ -14,7 +14,7 @@ const protocol = 1
 const (
 	maxLine   = 16 << 20        // bytes in one line, either way
 	maxQueue  = 8192            // replies that wait for a slow harness; over it the load is broken off
-	maxProbes = 16              // probes and look-ups at the same time
+	maxProbes = 16              // probes, look-ups and fetches at the same time
 	patience  = 5 * time.Second // for the other end to do what takes it no time
 )
 
@@ -24,6 +24,7 @@ type command struct {
 	Clock   bool       `json:"clock,omitempty"`
 	Probe   *Probe     `json:"probe,omitempty"`
 	Resolve string     `json:"resolve,omitempty"`
+	Fetch   *Fetch     `json:"fetch,omitempty"`
 	Load    *load.Plan `json:"load,omitempty"`
 	Cancel  uint64     `json:"cancel,omitempty"` // ID of the load to break off
 	Stop    bool       `json:"stop,omitempty"`   // break off everything and end
@@ -35,6 +36,7 @@ type reply struct {
 	Hello     int               `json:"hello,omitempty"` // the protocol
 	Clock     int64             `json:"clock,omitempty"` // ns since 1970
 	Addresses []string          `json:"addresses,omitempty"`
+	Fetched   *Fetched          `json:"fetched,omitempty"`
 	Started   int64             `json:"started,omitempty"` // zero of the load, ns since 1970
 	Bin       *record.Bin       `json:"bin,omitempty"`
 	Done      *record.Generator `json:"done,omitempty"`

@@ -71,6 +71,10 @@ type Proof struct {
 	Node string `json:"node"`
 	What string `json:"what"` // such as "engine event die, exit code 137"
 	OK   bool   `json:"ok"`
+
+	// Where it can be measured: "delay 100ms", and "100.3 ms at the median of 4,012 packets".
+	Asked     string `json:"asked,omitempty"`
+	Delivered string `json:"delivered,omitempty"`
 }
 
 // Why a fault ended.
@@ -79,6 +83,10 @@ const (
 	EndedLoad    = "measured load ended"
 	EndedItself  = "it is done when it has happened" // restart
 	EndedAborted = "the trial was aborted"
+	EndedLost    = "what kept it up was lost"           // the helper died; the trial is invalid
+	EndedRestart = "its node came back, and it did not" // a restart ended it, and it cannot be renewed
+	EndedBack    = "its node came back by itself"       // a restart policy, or another fault's undoing, has started what it took down
+	EndedNever   = "its trigger never came"
 )
 
 // A Fault is what really happened of one planned fault.
@@ -86,8 +94,11 @@ type Fault struct {
 	Name string        `json:"name"`
 	Verb string        `json:"verb"`
 	Line int           `json:"line,omitempty"` // in the scenario file
-	At   time.Duration `json:"at"`             // as planned
+	At   time.Duration `json:"at"`             // when it was due: as planned, or when its trigger came
 	For  time.Duration `json:"for,omitempty"`  // as planned; 0: to the end of load
+
+	Trigger string `json:"trigger,omitempty"` // why then, where it is not a planned time: "2s after crash healed"
+	Drawn   string `json:"drawn,omitempty"`   // the random fault that it is a draw of
 
 	Nodes   []string `json:"nodes"`           // the chosen ones
 	Onset   *Edge    `json:"onset,omitempty"` // nil: it never began
@@ -96,6 +107,10 @@ type Fault struct {
 	Proof   []Proof  `json:"proof"`
 	Ended   string   `json:"ended,omitempty"`
 	Problem string   `json:"problem,omitempty"` // what went wrong; the trial is invalid
+
+	Role       string   `json:"role,omitempty"`       // by which the nodes were found when it fired
+	Renewed    []string `json:"renewed,omitempty"`    // nodes that restarted while it was in force, and what became of it there
+	Collateral []string `json:"collateral,omitempty"` // what happened to nodes not chosen while it was in force
 }
 
 // Proven reports whether the fault has begun and every chosen node has its proof.
@@ -105,7 +120,10 @@ func (f *Fault) Proven() bool {
 	}
 	ok := make(map[string]bool)
 	for _, p := range f.Proof {
-		ok[p.Node] = ok[p.Node] || p.OK
+		if !p.OK {
+			return false
+		}
+		ok[p.Node] = true
 	}
 	for _, n := range f.Nodes {
 		if !ok[n] {

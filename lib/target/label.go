@@ -5,7 +5,7 @@ const (
 	LabelRun   = "bench.tutti.run"   // id of the run
 	LabelTrial = "bench.tutti.trial" // ARM-N
 	LabelHost  = "bench.tutti.host"  // id of the machine that the harness runs on
-	LabelRole  = "bench.tutti.role"  // node, agent, network, volume
+	LabelRole  = "bench.tutti.role"  // node, agent, helper, network, volume
 	LabelZone  = "tutti.zone"        // a user's: which zone a service is in
 )
 

@@ -137,9 +137,11 @@ type Node struct {
 	Replica int
 	Host    string // host name inside the target's network
 	Address string // IP address inside the target's network
-	ID      string // the container's id, or the process's
-	Image   string // digest of its image
-	Zone    string // the Compose label tutti.zone
+	// Addresses are its addresses on all of the target's networks, Address first.
+	Addresses []string
+	ID        string // the container's id, or the process's
+	Image     string // digest of its image
+	Zone      string // the Compose label tutti.zone
 }
 
 // Names returns every name by which the node may call itself in a header.
@@ -159,15 +161,20 @@ func (n Node) Names() []string {
 // A Spec is one trial's target: what to start, how many of it, and whose it is.
 type Spec struct {
 	Target   *Target
-	Scale    map[string]int    // replicas by service, over the target's own
-	MaxScale map[string]int    // the most replicas that a fault may ask for
-	Env      map[string]string // added to every service
-	Ingress  *url.URL          // where clients come in, as a name inside the network
-	Run      string            // id of the run; everything made is labelled with it
-	Trial    string            // ARM-N
-	LogDir   string            // where each node's logs go, capped; "" keeps none
-	Watch    func(NodeEvent)   // told of everything that happens to a node, in order; not nil
-	Progress func(string)      // told of slow steps (pulling, building); not nil
+	Scale    map[string]int // replicas by service, over the target's own
+	MaxScale map[string]int // the most replicas that a fault may ask for
+
+	// What faults will need of the driver, to be made ready before load.
+	Places   map[string][]Place // by service: where our binary will be
+	Bounded  map[string]int64   // bytes by volume: sizes that faults ask for
+	Proxied  map[string]bool    // services that a proxy of the driver's stands in front of
+	Env      map[string]string  // added to every service
+	Ingress  *url.URL           // where clients come in, as a name inside the network
+	Run      string             // id of the run; everything made is labelled with it
+	Trial    string             // ARM-N
+	LogDir   string             // where each node's logs go, capped; "" keeps none
+	Watch    func(NodeEvent)    // told of everything that happens to a node, in order; not nil
+	Progress func(string)       // told of slow steps (pulling, building); not nil
 }
 
 // Replicas is how many replicas a service starts with.

@@ -252,7 +252,8 @@ func writeImage(w io.Writer, binary io.ReadSeeker, tag, program, arch string) er
 	return out.Close()
 }
 
-// writeLayer writes the only layer: the binary, and a /tmp that anyone may write to.
+// writeLayer writes the only layer: the binary, a /tmp that anyone may write to, and a folder that holds the binary too,
+// from which the engine fills volumes.
 func writeLayer(w io.Writer, binary io.ReadSeeker, program string) error {
 	size, err := binary.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -269,6 +270,13 @@ func writeLayer(w io.Writer, binary io.ReadSeeker, program string) error {
 		return err
 	}
 	if _, err := io.Copy(layer, binary); err != nil {
+		return err
+	}
+	tools := strings.TrimPrefix(toolsAt, "/") + "/"
+	if err := layer.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: tools, Mode: 0o755}); err != nil {
+		return err
+	}
+	if err := layer.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: tools + program, Linkname: program, Mode: 0o755}); err != nil {
 		return err
 	}
 	return layer.Close()

@@ -21,7 +21,8 @@ func TestConformance(t *testing.T) {
 	}
 	t.Cleanup(func() { d.Close() })
 	drivertest.Run(t, drivertest.Suite{
-		New: func(*testing.T) target.Driver { return d },
+		New:      func(*testing.T) target.Driver { return d },
+		Parallel: true,
 		Leftovers: func(t *testing.T, run string) []string {
 			t.Helper()
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -221,14 +223,36 @@ func (c *cluster) notes() []string {
 	var notes []string
 	for _, name := range sortedKeys(c.spec.Target.Services) {
 		s := c.spec.Target.Services[name]
-		if s.Restart != "" && s.Restart != "no" {
-			notes = append(notes, fmt.Sprintf("%s: restart: %s is not honoured: the engine would bring back what a fault took away", name, s.Restart))
+		if c.entered(name) {
+			notes = append(notes, fmt.Sprintf("%s: our program is mounted at %s, read-only, for the faults that work inside the node", name, toolsAt))
 		}
 		if s.Hostname != "" && c.hostname(s) == "" {
 			notes = append(notes, fmt.Sprintf("%s: hostname: %s is left to the engine: its replicas would share it", name, s.Hostname))
 		}
 	}
-	return notes
+	return append(notes, c.boundedNotes()...)
+}
+
+// restarts reports whether the engine brings a service's replicas back when they end.
+func restarts(s target.Service) bool { return s.Restart != "" && s.Restart != "no" }
+
+// restartPolicy translates Compose's word. What a user asks an engine to end (kill, stop) no policy brings back.
+func restartPolicy(s target.Service) (container.RestartPolicy, error) {
+	if !restarts(s) {
+		return container.RestartPolicy{Name: container.RestartPolicyDisabled}, nil
+	}
+	name, count, counted := strings.Cut(s.Restart, ":")
+	p := container.RestartPolicy{Name: container.RestartPolicyMode(name)}
+	if counted {
+		var err error
+		if p.MaximumRetryCount, err = strconv.Atoi(count); err != nil {
+			return p, fmt.Errorf("service %s: restart: %s: the count is no number", s.Name, s.Restart)
+		}
+	}
+	if err := container.ValidateRestartPolicy(p); err != nil {
+		return p, fmt.Errorf("service %s: restart: %s: %w", s.Name, s.Restart, err)
+	}
+	return p, nil
 }
 
 // nodeHost is how the engine runs a node's container.
@@ -237,9 +261,16 @@ func (c *cluster) nodeHost(s target.Service) (*container.HostConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	policy, err := restartPolicy(s)
+	if err != nil {
+		return nil, err
+	}
+	if c.entered(s.Name) {
+		mounts = append(mounts, c.tools())
+	}
 	host := &container.HostConfig{
 		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": engineLogSize, "max-file": engineLogFiles}},
-		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
+		RestartPolicy:  policy,
 		CapAdd:         s.CapAdd,
 		CapDrop:        s.CapDrop,
 		ReadonlyRootfs: s.ReadOnly,
@@ -324,15 +355,19 @@ func (c *cluster) create(ctx context.Context, name string, cfg *container.Config
 	}
 	ctx, cancel := whole(ctx)
 	defer cancel()
-	host.NetworkMode = container.NetworkMode("none")
 	if len(ends) > 0 {
 		host.NetworkMode = container.NetworkMode(ends[0].net.id)
+	} else if host.NetworkMode == "" {
+		host.NetworkMode = "none"
 	}
 	made, err := c.d.api.ContainerCreate(ctx, cfg, host, nets, nil, name)
 	if err != nil {
 		return "", fmt.Errorf("create container %s: %w", name, err)
 	}
 	c.warn(made.Warnings)
+	if c.isDown() { // which may have looked for what is there before this was
+		return "", errors.Join(errDown, c.d.removeOwn(ctx, made.ID))
+	}
 	for _, e := range rest {
 		if err := c.d.api.NetworkConnect(ctx, e.net.id, made.ID, e.settings()); err != nil {
 			return made.ID, fmt.Errorf("connect %s to network %s: %w", name, e.net.name, err)

@@ -15,15 +15,21 @@ import (
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
-// inspect asks the engine itself what a node's container is.
-func inspect(t *testing.T, n target.Node) container.InspectResponse {
+// engineClient speaks to the engine past the driver.
+func engineClient(t *testing.T) *client.Client {
 	t.Helper()
 	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	got, err := c.ContainerInspect(t.Context(), n.ID)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// inspect asks the engine itself what a node's container is.
+func inspect(t *testing.T, n target.Node) container.InspectResponse {
+	t.Helper()
+	got, err := engineClient(t).ContainerInspect(t.Context(), n.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +61,15 @@ func full() *target.Target {
 }
 
 func TestContainer(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	var said []string
 	id := run(t, d)
-	c := up(t, d, target.Spec{Target: full(), Run: id, Progress: func(m string) { said = append(said, m) }})
+	c := up(t, d, target.Spec{Target: full(), Run: id, Places: map[string][]target.Place{"app": {target.InNode}}, Progress: func(m string) { said = append(said, m) }})
 	n := c.Nodes()[0]
+	if len(n.Addresses) != 2 || n.Addresses[0] != n.Address {
+		t.Errorf("addresses: %v, the first must be %s", n.Addresses, n.Address)
+	}
 	if n.Zone != "a" || n.Host != "front" || !strings.HasPrefix(n.Image, "sha256:") {
 		t.Errorf("node: %+v", n)
 	}
@@ -71,7 +81,7 @@ func TestContainer(t *testing.T) {
 		"working dir":       got.Config.WorkingDir == "/tmp",
 		"stop signal":       got.Config.StopSignal == "SIGTERM",
 		"stop grace":        got.Config.StopTimeout != nil && *got.Config.StopTimeout == 2,
-		"no restart":        h.RestartPolicy.Name == container.RestartPolicyDisabled,
+		"restart policy":    h.RestartPolicy.Name == container.RestartPolicyAlways,
 		"cpus":              h.NanoCPUs == 5e8,
 		"memory":            h.Memory == 64<<20,
 		"pids":              h.PidsLimit != nil && *h.PidsLimit == 100,
@@ -84,7 +94,7 @@ func TestContainer(t *testing.T) {
 		"no ports":          len(h.PortBindings) == 0,
 		"compose labels":    got.Config.Labels["com.docker.compose.project"] == strings.ToLower("tutti-"+id+"-cluster-1") && got.Config.Labels["com.docker.compose.service"] == "app" && got.Config.Labels["com.docker.compose.container-number"] == "1",
 		"own labels":        got.Config.Labels["mine"] == "yes" && got.Config.Labels[target.LabelRun] == id && got.Config.Labels[target.LabelTrial] == "Cluster-1" && got.Config.Labels[target.LabelRole] == "node",
-		"restart is told":   slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "restart: always") }),
+		"program is told":   slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "/.tutti") }),
 	} {
 		if !ok {
 			t.Errorf("%s is not as asked", what)
@@ -93,11 +103,11 @@ func TestContainer(t *testing.T) {
 	mounted := make(map[string]bool)
 	for _, m := range got.Mounts {
 		mounted[m.Destination] = true
-		if m.Destination == "/host" && m.RW {
+		if (m.Destination == "/host" || m.Destination == "/.tutti") && m.RW {
 			t.Error("the read-only mount can be written to")
 		}
 	}
-	for _, want := range []string{"/data", "/anonymous", "/scratch", "/host"} {
+	for _, want := range []string{"/data", "/anonymous", "/scratch", "/host", "/.tutti"} {
 		if !mounted[want] {
 			t.Errorf("nothing is mounted at %s", want)
 		}
@@ -110,6 +120,7 @@ func TestContainer(t *testing.T) {
 
 // A killed node gets back every address that it had, on all of its networks.
 func TestAddressesStay(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	tg := full()
 	tg.Services["other"] = func() target.Service { s := app(1); s.Name = "other"; return s }()
@@ -172,6 +183,7 @@ func retry(t *testing.T, c target.Cluster, args []string, lines int) {
 
 // Two trials of one run have volumes and networks of their own.
 func TestTrialsApart(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	id := run(t, d)
 	a := up(t, d, target.Spec{Target: full(), Run: id, Trial: "a-1"})

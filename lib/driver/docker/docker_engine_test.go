@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -76,9 +78,16 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) > 3 && os.Args[1] == "as-harness":
 		err = asHarness(os.Args[2], os.Args[3])
+	case len(os.Args) > 3 && os.Args[1] == "as-lone-harness":
+		err = asLoneHarness(os.Args[2], os.Args[3])
 	case len(os.Args) > 1 && os.Args[1] == "as-dog":
 		err = watchdog.Serve(os.Stdin, os.Stdout, sweepers)
 	default:
+		// Most of their time the engine's tests wait, and for each other if there are many. -parallel counts all the same.
+		if err := flag.Set("test.parallel", "3"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		code := m.Run()
 		if sum := sha(built.exe); sum != "" {
 			removeImages("tutti:"+sum, "tutti-go:"+sum)
@@ -204,7 +213,7 @@ func up(t *testing.T, d *docker.Driver, s target.Spec) target.Cluster {
 // output attaches a process and returns what it wrote.
 func output(t *testing.T, c target.Cluster, args ...string) string {
 	t.Helper()
-	p, err := c.Attach(t.Context(), args...)
+	p, err := c.Attach(context.WithoutCancel(t.Context()), args...) // also when the test ends
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +228,7 @@ func output(t *testing.T, c target.Cluster, args ...string) string {
 }
 
 func TestLife(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	var w watcher
 	logs := t.TempDir()
@@ -269,7 +279,7 @@ func TestLife(t *testing.T) {
 	if err != nil || len(removed) != 2 || removed[0].Node.Name != "app-3" || removed[1].Node.Name != "app-2" {
 		t.Fatalf("scale to 1: %+v, %v", removed, err)
 	}
-	if n := c.Nodes(); len(n) != 1 || n[0] != nodes[0] {
+	if n := c.Nodes(); len(n) != 1 || !reflect.DeepEqual(n[0], nodes[0]) {
 		t.Errorf("after scaling down: %+v, want %+v", n, nodes[0])
 	}
 	if got, want := output(t, c, "get", "http://"+nodes[0].Address+":8080"), "app-1 red\n"; got != want {

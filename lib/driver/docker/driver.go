@@ -1,6 +1,6 @@
 // Package docker starts targets with a Docker engine. It is cut by concern: the
-// connection, images, networks, containers, lifecycle, events, attached processes, logs
-// and cleaning up. Everything that it makes carries [target.LabelRun], and nothing
+// connection, images, networks, volumes, containers, lifecycle, events, processes of ours
+// beside nodes and in them, logs and cleaning up. Everything that it makes carries [target.LabelRun], and nothing
 // else is ever touched.
 package docker
 
@@ -11,8 +11,10 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types/system"
@@ -32,6 +34,8 @@ type Driver struct {
 	api  api
 	conn connection
 	cfg  Config
+
+	scratches atomic.Int64 // started so far
 
 	mu     sync.Mutex
 	engine *system.Info          // what the engine said of itself; nil until asked
@@ -81,26 +85,53 @@ func (d *Driver) Probe(ctx context.Context) (target.Facts, error) {
 		return target.Facts{}, err
 	}
 	details := map[string]string{
-		"engine":       info.ServerVersion,
-		"api":          d.api.ClientVersion(),
-		"os":           info.OperatingSystem,
-		"kernel":       info.KernelVersion,
-		"arch":         info.Architecture,
-		"storage":      info.Driver,
-		"cgroup":       cgroupVersion(info),
-		"cpus":         fmt.Sprint(info.NCPU),
-		"memory":       fmt.Sprint(info.MemTotal),
-		"context":      d.conn.context,
-		"security":     strings.Join(securityOptions(info), ", "),
-		"rootless":     fmt.Sprint(strings.Contains(strings.Join(info.SecurityOptions, ","), "rootless")),
-		"live_restore": fmt.Sprint(info.LiveRestoreEnabled),
+		"engine":        info.ServerVersion,
+		"api":           d.api.ClientVersion(),
+		"os":            info.OperatingSystem,
+		"kernel":        info.KernelVersion,
+		"arch":          info.Architecture,
+		"storage":       info.Driver,
+		"cgroup":        cgroupVersion(info),
+		"cpus":          fmt.Sprint(info.NCPU),
+		"memory":        fmt.Sprint(info.MemTotal),
+		"context":       d.conn.context,
+		"security":      strings.Join(securityOptions(info), ", "),
+		"cgroup_driver": info.CgroupDriver,
+		"rootless":      fmt.Sprint(rootless(info)),
+		"live_restore":  fmt.Sprint(info.LiveRestoreEnabled),
 	}
 	return target.Facts{
 		Driver:    "docker",
-		Abilities: target.CanKill | target.CanStop | target.CanPause | target.CanScale,
+		Abilities: abilities(info),
 		Details:   details,
 	}, nil
 }
+
+// abilities are what an engine can do to nodes, as far as it says so itself. One that refuses more than that, by
+// a plug-in or because it is a hardened desktop's, says so when a helper is started.
+func abilities(info system.Info) target.Ability {
+	can := target.CanKill | target.CanStop | target.CanScale | target.CanRemove | target.CanExec | target.CanBound |
+		target.CanEnterNetwork | target.CanEnterNode | target.CanTrace | target.CanMount
+	groups := info.CgroupDriver != "none" // a rootless engine without systemd has none
+	if groups {
+		can |= target.CanPause
+	}
+	if groups && info.CPUCfsQuota {
+		can |= target.CanLimit
+	}
+	if !rootless(info) { // whose containers see neither the machine's processes nor its control groups
+		can |= target.CanCrash
+		if groups {
+			can |= target.CanThrottle
+		}
+	}
+	return can
+}
+
+func rootless(info system.Info) bool { return slices.Contains(securityOptions(info), "rootless") }
+
+// userns reports whether containers have other users than the machine.
+func userns(info system.Info) bool { return slices.Contains(securityOptions(info), "userns") }
 
 // info returns what the engine says of itself, asked once.
 func (d *Driver) info(ctx context.Context) (system.Info, error) {

@@ -412,6 +412,81 @@ func TestEventStreamBreaks(t *testing.T) {
 	}
 }
 
+// An engine that hears of a freeze from containerd only after the thaw tells of both once more, and in between refuses
+// to freeze what it holds for frozen.
+func TestEchoOfFreeze(t *testing.T) {
+	home(t)
+	f := newFake(t, "1.51")
+	var w watcher
+	tg := web(1)
+	s := tg.Services["app"]
+	s.Healthcheck = nil
+	tg.Services["app"] = s
+	c, err := f.driver().Up(t.Context(), target.Spec{Target: tg, Run: "R", Trial: "a-1", Watch: w.watch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	now := time.Now()
+	tick := func() time.Time { now = now.Add(time.Millisecond); return now }
+	paused, echo, refused := false, 0, 0
+	f.handle = func(w http.ResponseWriter, _ *http.Request, path string) bool {
+		switch path {
+		case "/containers/" + f.node() + "/pause":
+			if echo > 0 {
+				refused++
+				w.WriteHeader(http.StatusConflict)
+				reply(w, map[string]any{"message": "Container is already paused"})
+				return true
+			}
+			paused = true
+			f.happen("pause", tick(), nil)
+			w.WriteHeader(http.StatusNoContent)
+		case "/containers/" + f.node() + "/unpause":
+			paused = false
+			f.happen("unpause", tick(), nil)
+			f.happen("pause", tick(), nil)
+			echo = 4 // looks at it until it is corrected
+			w.WriteHeader(http.StatusNoContent)
+		case "/containers/" + f.node() + "/json":
+			held := paused
+			if echo > 0 {
+				held = true
+				if echo--; echo == 1 { // the thaw's own look is over: the next freeze meets an engine that is wrong
+					held = false
+				}
+				if echo == 0 {
+					f.happen("unpause", tick(), nil)
+					held = false
+				}
+			}
+			status := map[bool]string{true: "paused", false: "running"}[held]
+			reply(w, map[string]any{"Id": f.node(), "State": map[string]any{"Status": status, "Running": true, "Paused": held}})
+		default:
+			return false
+		}
+		return true
+	}
+	node := c.Nodes()[0]
+	p := c.(target.Pauser)
+	for range 2 {
+		e, err := p.Pause(t.Context(), node)
+		checkEffect(t, e, err, "pause, then state paused")
+		e, err = p.Unpause(t.Context(), node)
+		checkEffect(t, e, err, "unpause, then state running")
+	}
+	if refused == 0 {
+		t.Error("no freeze was refused: the test does not test what it should")
+	}
+	if got, want := w.kinds("app-1"), []string{"pause", "unpause", "pause", "unpause"}; !slices.Equal(got, want) {
+		t.Errorf("told of %v, want %v", got, want)
+	}
+}
+
 func TestDynamicBinary(t *testing.T) {
 	home(t)
 	for name, c := range map[string]struct {
@@ -489,6 +564,8 @@ func TestRefused(t *testing.T) {
 		"mount": {func(_ *target.Target, s *target.Service) {
 			s.Mounts = []target.Mount{{Kind: "npipe", Target: "/x"}}
 		}, `"npipe"`},
+		"restart policy": {func(_ *target.Target, s *target.Service) { s.Restart = "sometimes" }, `sometimes`},
+		"restart count":  {func(_ *target.Target, s *target.Service) { s.Restart = "always:3" }, "retry count"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, "1.51")

@@ -108,6 +108,9 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	case path == "/networks/create":
 		w.WriteHeader(http.StatusCreated)
 		reply(w, map[string]any{"Id": fmt.Sprintf("net-%d", f.called("POST /networks/create"))})
+	case path == "/volumes/create":
+		w.WriteHeader(http.StatusCreated)
+		reply(w, map[string]any{"Name": "v"})
 	case path == "/containers/create":
 		f.create(w, r.URL.Query().Get("name"))
 	case strings.HasPrefix(path, "/containers/"):

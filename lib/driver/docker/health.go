@@ -22,7 +22,7 @@ func (c *cluster) early(ctx context.Context, r *replica, s *container.State) boo
 	if h == nil || h.StartInterval <= 0 || len(h.Test) < 2 || !versions.LessThan(c.d.api.ClientVersion(), apiStartInterval) {
 		return false
 	}
-	if !s.Running || s.Paused || s.Health == nil || s.Health.Status != container.Starting {
+	if !s.Running || s.Restarting || s.Paused || s.Health == nil || s.Health.Status != container.Starting {
 		return false
 	}
 	c.mu.Lock()

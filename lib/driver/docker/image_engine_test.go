@@ -53,6 +53,7 @@ func prepare(t *testing.T, d *docker.Driver, tg *target.Target) (digest string, 
 }
 
 func TestBuild(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	dir := folder(t, map[string]string{
 		"sub/Dockerfile": "FROM scratch AS base\nARG COLOUR=none\nENV COLOUR=$COLOUR\nCOPY . /\nFROM base AS serving\nENTRYPOINT [\"/tutti\"]\nFROM base AS wrong\nENTRYPOINT [\"/nothing\"]\n",
@@ -92,6 +93,7 @@ func TestBuild(t *testing.T) {
 }
 
 func TestBuildFails(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	for name, c := range map[string]struct {
 		image  target.Image
@@ -117,6 +119,7 @@ func TestBuildFails(t *testing.T) {
 }
 
 func TestGoImage(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	abs, err := filepath.Abs("testdata/node")
 	if err != nil {
@@ -134,6 +137,7 @@ func TestGoImage(t *testing.T) {
 }
 
 func TestMissingImage(t *testing.T) {
+	t.Parallel()
 	d := engine(t)
 	tg := web(1)
 	s := tg.Services["app"]

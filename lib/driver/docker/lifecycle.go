@@ -44,7 +44,7 @@ func (c *cluster) find(n target.Node) (*replica, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.downing {
-		return nil, errors.New("the target has been taken down")
+		return nil, errDown
 	}
 	r, ok := c.replicas[n.Name]
 	if !ok {
@@ -53,29 +53,41 @@ func (c *cluster) find(n target.Node) (*replica, error) {
 	return r, nil
 }
 
-// act does one thing to a node and waits for the event that shows it.
+// act does one thing to a node and waits for the event that shows it. What has begun outlives ctx, within its limit: else
+// it might happen yet, and whoever undoes it would find a state that is about to change.
 func (c *cluster) act(ctx context.Context, n target.Node, shows events.Action, limit time.Duration,
 	do func(ctx context.Context, id string) error,
 ) (r *replica, seen []events.Message, err error) {
 	if r, err = c.find(n); err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	if err := context.Cause(ctx); err != nil {
+		return nil, nil, err
+	}
+	begun, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	w, err := c.events.wait(r.node.ID)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer w.close()
-	if err := do(ctx, r.node.ID); err != nil {
+	if err := do(begun, r.node.ID); err != nil {
 		return nil, nil, err
 	}
-	seen, err = w.until(ctx, shows)
+	seen, err = w.until(begun, shows)
 	return r, seen, err
 }
 
-// Kill ends a node with SIGKILL and returns after the engine's event "die".
+// Kill ends a node with SIGKILL and returns after the engine's event "die". The engine takes it for the user's wish,
+// so that no restart policy acts.
 func (c *cluster) Kill(ctx context.Context, n target.Node) (target.Effect, error) {
+	e, waited, err := c.killWaiting(ctx, n)
+	if err != nil {
+		return target.Effect{}, fmt.Errorf("kill %s: %w", n.Name, err)
+	}
+	if waited {
+		return e, nil
+	}
 	r, seen, err := c.act(ctx, n, events.ActionDie, actTimeout, func(ctx context.Context, id string) error {
 		return c.d.api.ContainerKill(ctx, id, "SIGKILL")
 	})
@@ -85,7 +97,27 @@ func (c *cluster) Kill(ctx context.Context, n target.Node) (target.Effect, error
 	return ended(r.node, seen), nil
 }
 
-// Stop sends the stop signal and, after grace (whole seconds, rounded up), SIGKILL.
+// killWaiting kills a node that waits for its restart policy: it has no process, and so there will be no event.
+func (c *cluster) killWaiting(ctx context.Context, n target.Node) (e target.Effect, waited bool, err error) {
+	r, err := c.find(n)
+	if err != nil || !restarts(r.service) {
+		return e, false, err
+	}
+	from := c.before()
+	got, err := c.d.api.ContainerInspect(ctx, r.node.ID)
+	if err != nil || !got.State.Restarting {
+		return e, false, err
+	}
+	if err := c.settle(ctx, r.node.ID); err != nil {
+		return e, false, err
+	}
+	return target.Effect{
+		Node: r.node, From: from, To: c.before(), Source: "engine state",
+		Proof: fmt.Sprintf("it had ended with exit code %d, and its restart policy has been stopped", got.State.ExitCode),
+	}, true, nil
+}
+
+// Stop sends the stop signal and, after grace (whole seconds, rounded up), SIGKILL. When ctx is done grace is over.
 func (c *cluster) Stop(ctx context.Context, n target.Node, grace time.Duration) (target.Effect, error) {
 	r, err := c.find(n)
 	if err != nil {
@@ -94,11 +126,20 @@ func (c *cluster) Stop(ctx context.Context, n target.Node, grace time.Duration) 
 	if grace < 0 {
 		grace = r.service.StopGrace
 	}
-	r, seen, err := c.act(ctx, n, events.ActionDie, grace+actTimeout, func(ctx context.Context, id string) error {
-		if err := c.mustRun(ctx, id); err != nil {
+	r, seen, err := c.act(ctx, n, events.ActionDie, grace+actTimeout, func(begun context.Context, id string) error {
+		if err := c.mustRun(begun, id); err != nil {
 			return err // the engine calls stopping a stopped container a success
 		}
-		return c.d.api.ContainerStop(ctx, id, container.StopOptions{Timeout: ptr(seconds(grace))})
+		killed := make(chan struct{})
+		enough := context.AfterFunc(ctx, func() {
+			defer close(killed)
+			_ = c.d.api.ContainerKill(begun, id, "SIGKILL") // an error means that it has ended
+		})
+		err := c.d.api.ContainerStop(begun, id, container.StopOptions{Timeout: ptr(seconds(grace))})
+		if !enough() {
+			<-killed // so that it cannot hit what is started next
+		}
+		return err
 	})
 	if err != nil {
 		return target.Effect{}, fmt.Errorf("stop %s: %w", n.Name, err)
@@ -189,34 +230,6 @@ func effect(n target.Node, from time.Time, seen []events.Message, proof string) 
 	return target.Effect{Node: n, From: from, To: to, Source: source, Proof: proof}
 }
 
-// Pause freezes a node and checks that it is frozen.
-func (c *cluster) Pause(ctx context.Context, n target.Node) (target.Effect, error) {
-	return c.freeze(ctx, n, "pause", events.ActionPause, true, c.d.api.ContainerPause)
-}
-
-// Unpause thaws a node and checks that it runs.
-func (c *cluster) Unpause(ctx context.Context, n target.Node) (target.Effect, error) {
-	return c.freeze(ctx, n, "unpause", events.ActionUnPause, false, c.d.api.ContainerUnpause)
-}
-
-func (c *cluster) freeze(ctx context.Context, n target.Node, verb string, shows events.Action, frozen bool,
-	do func(context.Context, string) error,
-) (target.Effect, error) {
-	from := c.before()
-	r, seen, err := c.act(ctx, n, shows, actTimeout, do)
-	if err != nil {
-		return target.Effect{}, fmt.Errorf("%s %s: %w", verb, n.Name, err)
-	}
-	got, err := c.d.api.ContainerInspect(ctx, r.node.ID)
-	if err != nil {
-		return target.Effect{}, fmt.Errorf("%s %s: see whether it worked: %w", verb, n.Name, err)
-	}
-	if got.State.Paused != frozen {
-		return target.Effect{}, fmt.Errorf("%s %s: the engine reported it, but the container is %s", verb, n.Name, got.State.Status)
-	}
-	return effect(r.node, from, seen, verb+", then state "+got.State.Status), nil
-}
-
 // Scale adds or removes replicas.
 func (c *cluster) Scale(ctx context.Context, service string, n int) ([]target.Effect, error) {
 	s, ok := c.spec.Target.Services[service]
@@ -301,6 +314,7 @@ func (c *cluster) Down(ctx context.Context) error {
 	if c.gone {
 		return nil
 	}
+	c.endHelpers(ctx)
 	if c.logs != nil {
 		c.endNodes(ctx) // so that their logs end
 		c.logs.close()
@@ -315,6 +329,23 @@ func (c *cluster) Down(ctx context.Context) error {
 	c.running.Wait() // attached processes end with their containers
 	c.gone = true
 	return nil
+}
+
+// endHelpers ends the driver's own helpers. An error means that one has ended in another way.
+func (c *cluster) endHelpers(ctx context.Context) {
+	select {
+	case <-c.crashTurn:
+		if c.crasher != nil {
+			_ = c.crasher.Close()
+			c.crasher = nil
+		}
+		c.crashTurn <- struct{}{}
+	case <-ctx.Done(): // a crash is under way: its helper goes with its container
+	}
+	if c.keeper != nil {
+		_ = c.keeper.Close()
+		c.keeper = nil
+	}
 }
 
 // endNodes kills every node. That one does not run, or is gone, is what we want.

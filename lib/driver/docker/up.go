@@ -12,9 +12,9 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/volume"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tutti-bench/tutti/lib/agent"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/target"
 )
@@ -22,6 +22,10 @@ import (
 const (
 	pollFirst = 50 * time.Millisecond
 	pollMost  = 500 * time.Millisecond
+
+	// restartLimit is how long a replica that its restart policy brings back may take to be ready: the
+	// engine's pauses between tries double from 100 ms up to a minute.
+	restartLimit = time.Minute
 )
 
 // cluster is one running target.
@@ -38,6 +42,7 @@ type cluster struct {
 	mu       sync.Mutex
 	replicas map[string]*replica // by name
 	agents   int                 // attached processes so far
+	helpers  int                 // helpers so far
 	free     []int               // agents' places given back
 	downing  bool
 	downMu   sync.Mutex
@@ -45,6 +50,11 @@ type cluster struct {
 	tested   map[string]bool // replicas whose healthcheck we have seen succeed, see early
 	warned   map[string]bool
 	skew     time.Duration
+	frozen   map[string]*freezes // by container
+
+	keeper    *agent.Helper // keeps the bounded volumes mounted; nil: there are none
+	crashTurn chan struct{} // holds one token: whoever has it owns crasher
+	crasher   *agent.Helper // ends nodes' processes; nil: not needed yet
 }
 
 // replica is one node and the service that it belongs to.
@@ -66,6 +76,9 @@ func check(t *target.Target) error {
 			if _, ok := t.Networks[n]; !ok {
 				return fmt.Errorf("service %s: network %s is not declared", name, n)
 			}
+		}
+		if _, err := restartPolicy(s); err != nil {
+			return err
 		}
 		for _, m := range s.Mounts {
 			if !slices.Contains([]string{"volume", "bind", "tmpfs"}, m.Kind) {
@@ -125,8 +138,9 @@ func (d *Driver) Up(ctx context.Context, s target.Spec) (target.Cluster, error) 
 	c := &cluster{
 		d: d, spec: s, project: projectName(s.Run, s.Trial),
 		nets: make(map[string]*subnet), replicas: make(map[string]*replica), tested: make(map[string]bool),
-		gate: make(chan struct{}, atOnce), warned: make(map[string]bool),
+		gate: make(chan struct{}, atOnce), warned: make(map[string]bool), crashTurn: make(chan struct{}, 1),
 	}
+	c.crashTurn <- struct{}{}
 	if err := c.up(ctx); err != nil {
 		return nil, errors.Join(err, c.Down(ctx))
 	}
@@ -166,10 +180,16 @@ func (c *cluster) up(ctx context.Context) error {
 	if err := c.makeVolumes(ctx); err != nil {
 		return err
 	}
+	if err := c.makeTools(ctx); err != nil {
+		return err
+	}
 	if err := c.createAll(ctx); err != nil {
 		return err
 	}
-	return c.startAll(ctx)
+	if err := c.startAll(ctx); err != nil {
+		return err
+	}
+	return c.armCrash(ctx)
 }
 
 // filter selects what belongs to this trial; kind "" selects everything.
@@ -183,13 +203,17 @@ func (c *cluster) filter(kind string) filters.Args {
 	return args
 }
 
+// isDown reports whether Down has begun.
+func (c *cluster) isDown() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.downing
+}
+
 // tell passes on what happens to nodes, until Down begins: what that does is no news.
 func (c *cluster) tell(m events.Message) {
-	c.mu.Lock()
-	downing := c.downing
-	c.mu.Unlock()
 	e, ok := nodeEvent(m)
-	if !ok || downing {
+	if !ok || c.isDown() {
 		return
 	}
 	switch e.Kind {
@@ -197,6 +221,10 @@ func (c *cluster) tell(m events.Message) {
 		c.logs.started(e.Node, m.Actor.ID)
 	case record.NodeDie:
 		c.logs.ended(e.Node, e.At)
+	case record.NodePause, record.NodeUnpause:
+		if c.isEcho(m.Actor.ID, e.Kind) {
+			return
+		}
 	}
 	c.spec.Watch(e)
 }
@@ -226,29 +254,6 @@ func (c *cluster) engineTime(ctx context.Context) (time.Time, error) {
 
 // before is a moment on the engine's clock that is not later than this one.
 func (c *cluster) before() time.Time { return time.Now().Add(c.skew).Round(0) }
-
-func (c *cluster) makeVolumes(ctx context.Context) error {
-	for _, name := range sortedKeys(c.spec.Target.Volumes) {
-		v := c.spec.Target.Volumes[name]
-		labels := c.labels("volume")
-		labels["com.docker.compose.volume"] = name
-		if err := c.makeVolume(ctx, name, volume.CreateOptions{
-			Name: c.volumeName(name), Driver: v.Driver, DriverOpts: v.Opts, Labels: labels,
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *cluster) makeVolume(ctx context.Context, name string, o volume.CreateOptions) error {
-	ctx, cancel := whole(ctx)
-	defer cancel()
-	if _, err := c.d.api.VolumeCreate(ctx, o); err != nil {
-		return fmt.Errorf("create volume %s: %w", name, err)
-	}
-	return nil
-}
 
 // whole makes a context for a call that makes something. It is not cut short by a
 // Ctrl-C: the engine would finish it all the same, after we have looked for what is there.
@@ -304,6 +309,9 @@ func (c *cluster) createReplica(ctx context.Context, s target.Service, n int) (*
 	}}
 	if h := c.hostname(s); h != "" {
 		r.node.Host = h
+	}
+	for _, e := range ends {
+		r.node.Addresses = append(r.node.Addresses, e.address)
 	}
 	if len(ends) > 0 {
 		r.node.Address = ends[0].address
@@ -432,12 +440,19 @@ func (c *cluster) awaitService(ctx context.Context, service, condition string) e
 // await polls a container until a condition holds, or can no longer.
 func (c *cluster) await(ctx context.Context, r *replica, condition string) error {
 	pause := pollFirst
+	var restarting time.Time // since when it is known to
 	for {
 		got, err := c.d.api.ContainerInspect(ctx, r.node.ID)
 		if err != nil {
 			return fmt.Errorf("wait for %s: %w", r.node.Name, err)
 		}
 		held, problem := holds(got.State, condition)
+		if got.State.Restarting && restarting.IsZero() {
+			restarting = time.Now()
+		}
+		if !held && !restarting.IsZero() && time.Since(restarting) > restartLimit {
+			problem = fmt.Sprintf("is not ready %v after it began to restart; it ended with exit code %d, for the %dth time", restartLimit, got.State.ExitCode, got.RestartCount)
+		}
 		if problem != "" {
 			return fmt.Errorf("%s %s%s", r.node.Name, problem, c.lastWords(ctx, r.node.ID))
 		}
@@ -462,6 +477,8 @@ func holds(s *container.State, condition string) (held bool, problem string) {
 			return false, fmt.Sprintf("ended with exit code %d, and had to complete", s.ExitCode)
 		}
 		return ended, ""
+	case s.Restarting: // the engine calls it running, too
+		return false, ""
 	case ended:
 		return false, fmt.Sprintf("ended with exit code %d before it was ready", s.ExitCode)
 	case !s.Running:

@@ -27,8 +27,10 @@ type Suite struct {
 	Leftovers func(t *testing.T, run string) []string
 	// Within bounds each step; zero is a minute.
 	Within time.Duration
-	// Parallel runs the tests side by side; each has targets of its own.
+	// Parallel runs the tests side by side, as many as -parallel says; each has targets of its own.
 	Parallel bool
+	// NoRestartPolicy says that the driver does not honour a service's restart policy.
+	NoRestartPolicy bool
 }
 
 // Build builds the suite's node program for an operating system ("linux" for
@@ -67,6 +69,16 @@ func Run(t *testing.T, s Suite) {
 		{"Cancel", testCancel},
 		{"Down", testDown},
 		{"SideBySide", testSideBySide},
+		{"Enter", testEnter},
+		{"EnterDying", testEnterDying},
+		{"Remove", testRemove},
+		{"Revive", testRevive},
+		{"RestartPolicy", testRestartPolicy},
+		{"Flapping", testFlapping},
+		{"Exec", testExec},
+		{"Limit", testLimit},
+		{"Bounded", testBounded},
+		{"Scratch", testScratch},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if s.Parallel {
@@ -235,8 +247,12 @@ func testPause(t *conformance) {
 		r.happened(e, err, n, n.Address)
 		r.answers(n)
 	}
+	// A node that restarted while it was frozen is not frozen any more, and whoever wants to thaw it must not fail for that.
+	e, err := p.Unpause(t.within(), n)
+	r.happened(e, err, n, n.Address)
+	r.answers(n)
 	r.told(n, record.NodePause, record.NodeUnpause, record.NodePause, record.NodeUnpause)
-	e, err := p.Pause(t.within(), n)
+	e, err = p.Pause(t.within(), n)
 	r.happened(e, err, n, n.Address) // Down must do with a frozen node
 }
 

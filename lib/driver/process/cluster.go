@@ -48,6 +48,8 @@ var (
 	_ target.Stopper = (*cluster)(nil)
 	_ target.Pauser  = (*cluster)(nil)
 	_ target.Scaler  = (*cluster)(nil)
+	_ target.Crasher = (*cluster)(nil)
+	_ target.Proxier = (*cluster)(nil)
 )
 
 // newCluster checks what can be checked before anything starts.
@@ -108,6 +110,11 @@ func (c *cluster) up(ctx context.Context) error {
 	order, err := startOrder(c.spec.Target)
 	if err != nil {
 		return err
+	}
+	for _, name := range order {
+		if c.spec.Proxied[name] {
+			c.spec.Progress(fmt.Sprintf("service %s: a proxy of the harness stands in front of each node, for the faults on its network", name))
+		}
 	}
 	for _, name := range order {
 		for n := range c.spec.Replicas(name) {
@@ -224,9 +231,11 @@ func (c *cluster) holds(d target.Dependency) (bool, error) {
 			return false, r.endedEarly(s.child)
 		case s.child == nil:
 			return false, nil
+		case s.frontErr != nil:
+			return false, r.isNotFronted()
 		case d.Condition == target.Healthy && s.health == unhealthy:
 			return false, r.isUnhealthy()
-		case d.Condition == target.Healthy && s.health != healthy:
+		case d.Condition == target.Healthy && (s.health != healthy || !s.fronted):
 			return false, nil
 		}
 	}
@@ -246,7 +255,9 @@ func (c *cluster) well(service string) (bool, error) {
 			}
 		case s.health == unhealthy:
 			return false, r.isUnhealthy()
-		case s.health == starting:
+		case s.frontErr != nil:
+			return false, r.isNotFronted()
+		case s.health == starting || !s.fronted:
 			return false, nil
 		}
 	}
@@ -328,7 +339,7 @@ func (c *cluster) writeHosts() error {
 		return err
 	}
 	for _, r := range all {
-		hosts["localhost"] = []string{r.address}
+		hosts["localhost"] = []string{r.listens()}
 		if err := writeJSON(c.hostsFile(r.name), hosts); err != nil {
 			return err
 		}
@@ -386,6 +397,9 @@ func (c *cluster) Down(ctx context.Context) error {
 	}
 	c.launcher.close()
 	for _, r := range c.all() {
+		if r.front != nil {
+			r.front.close()
+		}
 		errs = append(errs, r.log.close())
 	}
 	c.mu.Lock()

@@ -76,6 +76,8 @@ func (d *Driver) Probe(context.Context) (target.Facts, error) {
 			"networks":  "not separated",
 			"limits":    "not enforced",
 			"dead node": "its address refuses connections; a container's would be silent",
+			"proxies":   "toxiproxy's toxics, in front of the nodes that faults on the network hit, in all of a trial",
+			"restart":   "no policy is honoured",
 		},
 	}, nil
 }

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 		case "harness":
 			harness()
 			return
+		case "web":
+			web()
+			return
 		}
 	}
 	os.Exit(m.Run())

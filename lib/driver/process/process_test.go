@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,7 +23,25 @@ func TestConformanceOnOneAddress(t *testing.T) {
 	conform(t, process.Config{SharedAddress: true})
 }
 
-func conform(t *testing.T, c process.Config) {
+// A proxy in front of every node changes nothing of what a node is.
+func TestConformanceBehindProxies(t *testing.T) {
+	conform(t, process.Config{}, behindProxies)
+}
+
+// behindProxies is a driver whose nodes all have a proxy in front of them.
+func behindProxies(d *process.Driver) target.Driver { return proxying{d} }
+
+type proxying struct{ target.Driver }
+
+func (d proxying) Up(ctx context.Context, s target.Spec) (target.Cluster, error) {
+	s.Proxied = make(map[string]bool)
+	for name := range s.Target.Services {
+		s.Proxied[name] = true
+	}
+	return d.Driver.Up(ctx, s)
+}
+
+func conform(t *testing.T, c process.Config, change ...func(*process.Driver) target.Driver) {
 	t.Helper()
 	var mu sync.Mutex
 	var pids []int
@@ -36,8 +55,8 @@ func conform(t *testing.T, c process.Config) {
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	drivertest.Run(t, drivertest.Suite{
-		Parallel: true,
-		New:      func(*testing.T) target.Driver { return process.New(c) },
+		Parallel: true, NoRestartPolicy: true,
+		New: func(*testing.T) target.Driver { return process.New(c) },
 		Leftovers: func(t *testing.T, run string) []string {
 			t.Helper()
 			left, err := filepath.Glob(filepath.Join(os.TempDir(), "tutti-"+run+"*"))

@@ -29,6 +29,8 @@ type replica struct {
 	number  int
 	name    string
 	address string // with a port where addresses are shared
+	hidden  string // the address that it listens on itself, if that is another one
+	front   *front // what stands on its address then; else nil
 	dir     string // its home and working folder
 	log     *nodeLog
 	busy    chan struct{} // holds one token while something is done to it
@@ -38,6 +40,10 @@ type replica struct {
 	paused bool
 	health string
 	output string // of the last healthcheck that failed
+	over   bool   // its latest life, or it has not begun
+
+	fronted  bool  // proxies stand in front of its ports
+	frontErr error // why not
 }
 
 // status is what is known of a replica at one moment.
@@ -45,6 +51,9 @@ type status struct {
 	child  *child
 	paused bool
 	health string
+
+	fronted  bool // or need not be
+	frontErr error
 }
 
 // add makes a replica that does not run yet.
@@ -59,12 +68,20 @@ func (c *cluster) add(ctx context.Context, service string, number int) (*replica
 	if r.address, err = c.addresses.take(ctx, svc.Expose); err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
+	if c.spec.Proxied[service] {
+		if r.hidden, err = c.addresses.take(ctx, svc.Expose); err != nil {
+			c.addresses.give(r.address)
+			return nil, fmt.Errorf("node %s: %w", name, err)
+		}
+		r.front = newFront(ctx, r.address, r.hidden)
+	}
 	file := ""
 	if c.spec.LogDir != "" {
 		file = filepath.Join(c.spec.LogDir, name+".log")
 	}
 	if r.log, err = newLog(file); err != nil {
 		c.addresses.give(r.address)
+		c.addresses.give(r.hidden)
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
 	c.mu.Lock()
@@ -79,8 +96,20 @@ func (r *replica) remove() error {
 	c.mu.Lock()
 	c.replicas[r.service.Name] = slices.DeleteFunc(c.replicas[r.service.Name], func(o *replica) bool { return o == r })
 	c.mu.Unlock()
+	if r.front != nil {
+		r.front.close()
+		c.addresses.give(r.hidden)
+	}
 	c.addresses.give(r.address)
 	return errors.Join(r.log.close(), os.RemoveAll(r.dir), os.Remove(c.hostsFile(r.name)), c.writeHosts())
+}
+
+// listens is the address that the node itself listens on.
+func (r *replica) listens() string {
+	if r.front != nil {
+		return r.hidden
+	}
+	return r.address
 }
 
 // env is the environment of the node's program and of its healthcheck.
@@ -92,7 +121,7 @@ func (r *replica) env() []string {
 	}
 	maps.Copy(vars, r.c.spec.Env)
 	vars[target.EnvNode] = r.name
-	vars[target.EnvListen] = r.address
+	vars[target.EnvListen] = r.listens()
 	for _, k := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, k+"="+vars[k]) // the last one counts
 	}
@@ -118,7 +147,15 @@ func (r *replica) started(ch *child) error {
 		return err
 	}
 	r.mu.Lock()
-	r.child, r.paused, r.health, r.output = ch, false, "", ""
+	r.child, r.paused, r.health, r.output, r.over = ch, false, "", "", false
+	r.fronted, r.frontErr = r.front == nil, nil
+	if r.front != nil {
+		r.c.children.Add(1) // as below
+		go func() {
+			defer r.c.children.Done()
+			r.watchPorts(ch)
+		}()
+	}
 	if checked(r.service) {
 		r.health = starting
 		r.c.children.Add(1) // Down waits for it; the child holds the count above zero
@@ -135,7 +172,10 @@ func (r *replica) started(ch *child) error {
 
 func (r *replica) ended(ch *child) {
 	r.mu.Lock()
-	r.paused = false
+	r.paused, r.over = false, true
+	if r.front != nil {
+		_ = r.front.serves(nil) // to open nothing cannot fail
+	}
 	r.mu.Unlock()
 	r.c.tell(ch.ended, r.name, record.NodeDie, ended(ch.state))
 }
@@ -143,7 +183,7 @@ func (r *replica) ended(ch *child) {
 func (r *replica) status() status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return status{child: r.child, paused: r.paused, health: r.health}
+	return status{child: r.child, paused: r.paused, health: r.health, fronted: r.fronted, frontErr: r.frontErr}
 }
 
 // node describes the replica as it is.
@@ -153,9 +193,9 @@ func (r *replica) node() target.Node {
 		Service: r.service.Name,
 		Replica: r.number,
 		Host:    r.name,
-		Address: r.address,
-		Image:   r.c.programs[r.service.Name].digest,
-		Zone:    r.service.Labels[target.LabelZone],
+		Address: r.address, Addresses: []string{r.address},
+		Image: r.c.programs[r.service.Name].digest,
+		Zone:  r.service.Labels[target.LabelZone],
 	}
 	if ch := r.status().child; ch != nil {
 		n.ID = strconv.Itoa(ch.cmd.Process.Pid)
@@ -175,6 +215,10 @@ func (r *replica) isUnhealthy() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return fmt.Errorf("node %s is unhealthy: its healthcheck says: %s", r.name, r.output)
+}
+
+func (r *replica) isNotFronted() error {
+	return fmt.Errorf("node %s: %w", r.name, r.status().frontErr)
 }
 
 // hold reserves the replica for one action at a time. The returned func releases it.
@@ -216,15 +260,28 @@ func (c *cluster) Kill(ctx context.Context, n target.Node) (target.Effect, error
 	if err := c.kill(ch); err != nil {
 		return target.Effect{}, fmt.Errorf("kill %s: %w", n.Name, err)
 	}
-	select {
-	case <-ch.done:
-	case <-ctx.Done():
-		return target.Effect{}, fmt.Errorf("kill %s: it is not dead yet: %w", n.Name, context.Cause(ctx))
+	if err := awaitEnd(ch); err != nil { // whatever ctx says: what comes next has to know what the node is
+		return target.Effect{}, fmt.Errorf("kill %s: %w", n.Name, err)
+	}
+	if ctx.Err() != nil {
+		return target.Effect{}, fmt.Errorf("kill %s: %w", n.Name, context.Cause(ctx))
 	}
 	if !wasKilled(ch.state) {
 		return target.Effect{}, fmt.Errorf("kill %s: it ended before it was killed: %s", n.Name, ended(ch.state))
 	}
 	return target.Effect{Node: r.node(), From: from, To: ch.ended, Source: "wait status", Proof: ended(ch.state)}, nil
+}
+
+// awaitEnd waits for the end of a child that was killed.
+func awaitEnd(ch *child) error {
+	timer := time.NewTimer(stateWithin)
+	defer timer.Stop()
+	select {
+	case <-ch.done:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("it is not dead %v after it was killed", stateWithin)
+	}
 }
 
 // Start starts a dead node again at its address.
@@ -242,6 +299,25 @@ func (c *cluster) Start(ctx context.Context, n target.Node) (target.Effect, erro
 		return target.Effect{}, err
 	}
 	return target.Effect{Node: r.node(), From: from, To: time.Now(), Source: "process start", Proof: "process " + r.node().ID}, nil
+}
+
+// Crash ends a node by SIGKILL, as Kill does: a process has no other host to live on. The service's restart policy is not
+// honoured here.
+func (c *cluster) Crash(ctx context.Context, n target.Node) (target.Effect, error) {
+	return c.Kill(ctx, n)
+}
+
+// Revive starts a node unless it runs.
+func (c *cluster) Revive(ctx context.Context, n target.Node) (target.Effect, error) {
+	r, err := c.find(n)
+	if err != nil {
+		return target.Effect{}, fmt.Errorf("revive %s: %w", n.Name, err)
+	}
+	if ch := r.status().child; ch != nil && !ch.isDone() {
+		now := time.Now()
+		return target.Effect{Node: r.node(), From: now, To: now, Source: "process state", Proof: "process " + r.node().ID + " runs already"}, nil
+	}
+	return c.Start(ctx, n)
 }
 
 // Stop sends the stop signal and, after grace, SIGKILL.
@@ -269,15 +345,19 @@ func (r *replica) stop(ctx context.Context, ch *child, grace time.Duration) (tar
 	case <-ch.done:
 	case <-timer.C:
 		late = fmt.Sprintf(" after a grace of %s", grace)
+	case <-ctx.Done(): // it has its signal: what comes next has to know what the node is
+		late = " when it was given up"
+	}
+	if late != "" {
 		if err := r.c.kill(ch); err != nil {
 			return target.Effect{}, fmt.Errorf("stop %s: %w", r.name, err)
 		}
-	case <-ctx.Done():
+		if err := awaitEnd(ch); err != nil {
+			return target.Effect{}, fmt.Errorf("stop %s: %w", r.name, err)
+		}
 	}
-	select {
-	case <-ch.done:
-	case <-ctx.Done():
-		return target.Effect{}, fmt.Errorf("stop %s: it has not ended yet: %w", r.name, context.Cause(ctx))
+	if ctx.Err() != nil {
+		return target.Effect{}, fmt.Errorf("stop %s: %w", r.name, context.Cause(ctx))
 	}
 	return target.Effect{Node: r.node(), From: from, To: ch.ended, Source: "wait status", Proof: ended(ch.state) + late}, nil
 }
@@ -287,10 +367,25 @@ func (c *cluster) Pause(ctx context.Context, n target.Node) (target.Effect, erro
 	return c.freeze(ctx, n, true)
 }
 
-// Unpause lets a frozen node go on.
+// Unpause lets a frozen node go on. One that has died meanwhile, or restarted, is not frozen any more: that is told, and
+// no error.
 func (c *cluster) Unpause(ctx context.Context, n target.Node) (target.Effect, error) {
-	return c.freeze(ctx, n, false)
+	e, err := c.freeze(ctx, n, false)
+	if err == nil {
+		return e, nil
+	}
+	r, there := c.find(n)
+	if there != nil {
+		return target.Effect{}, err
+	}
+	if ch := r.status().child; ch != nil && !ch.isDone() && !errors.Is(err, errNothingToDo) {
+		return target.Effect{}, err
+	}
+	now := time.Now()
+	return target.Effect{Node: r.node(), From: now, To: now, Source: "process state", Proof: "it was not frozen any more"}, nil
 }
+
+var errNothingToDo = errors.New("there is nothing to do")
 
 func (c *cluster) freeze(ctx context.Context, n target.Node, want bool) (target.Effect, error) {
 	verb, kind, signal := "pause", record.NodePause, freezeGroup
@@ -303,21 +398,24 @@ func (c *cluster) freeze(ctx context.Context, n target.Node, want bool) (target.
 	}
 	defer release()
 	if r.status().paused == want {
-		return target.Effect{}, fmt.Errorf("%s %s: there is nothing to do", verb, n.Name)
+		return target.Effect{}, fmt.Errorf("%s %s: %w", verb, n.Name, errNothingToDo)
 	}
 	from := time.Now()
 	if err := signal(ch.cmd.Process); err != nil {
 		return target.Effect{}, fmt.Errorf("%s %s: %w", verb, n.Name, err)
 	}
-	proof, err := awaitFrozen(ctx, ch, want)
+	r.mu.Lock()
+	r.paused = want // it has its signal, whatever comes
+	r.mu.Unlock()
+	proof, err := awaitFrozen(context.WithoutCancel(ctx), ch, want)
 	if err != nil {
 		return target.Effect{}, fmt.Errorf("%s %s: %w", verb, n.Name, err)
 	}
 	to := time.Now()
-	r.mu.Lock()
-	r.paused = want
-	r.mu.Unlock()
 	c.tell(to, r.name, kind, proof)
+	if ctx.Err() != nil {
+		return target.Effect{}, fmt.Errorf("%s %s: %w", verb, n.Name, context.Cause(ctx))
+	}
 	return target.Effect{Node: r.node(), From: from, To: to, Source: "process state", Proof: proof}, nil
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // Without signals there is neither a gentle stop nor a pause.
-const abilities = target.CanKill | target.CanScale
+const abilities = target.CanKill | target.CanScale | target.CanCrash | target.CanProxy
 
 var errNoSignals = errors.New("this system has no such signal")
 

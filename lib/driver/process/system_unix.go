@@ -15,7 +15,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
-const abilities = target.CanKill | target.CanStop | target.CanPause | target.CanScale
+const abilities = target.CanKill | target.CanStop | target.CanPause | target.CanScale | target.CanCrash | target.CanProxy
 
 // signalGroup signals a child and what it has started. The child must not have been
 // waited for, or have been just now: its id may be another's later.

@@ -7,12 +7,19 @@
 //	node once                      exit with 0
 //	node ask                       for every URL on standard input, print a line of JSON
 //	node echo                      copy standard input to standard output
+//	node where                     print a line of JSON on where it runs, then wait for the end of standard input
+//	node burn DURATION             use a core for so long
+//	node write PATH BYTES          write a file of so many bytes
+//	node flood BYTES               write so many bytes to standard output and error each
+//	node flap TIMES                end with 3 a moment after each of the first so many starts, then serve
+//	node helper signal             be the helper that ends a container's first process
 package main
 
 import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,9 +27,12 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/tutti-bench/tutti/lib/agent"
 	"github.com/tutti-bench/tutti/lib/target"
 	"github.com/tutti-bench/tutti/lib/target/hosts"
 )
@@ -63,8 +73,66 @@ func run(args []string) error {
 	case "echo":
 		_, err := io.Copy(os.Stdout, os.Stdin)
 		return err
+	case "where":
+		if err := json.NewEncoder(os.Stdout).Encode(look()); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
+	case "helper":
+		return agent.Help(context.Background(), os.Stdin, os.Stdout, &killer{}, time.Minute)
+	}
+	return measured(args)
+}
+
+// measured are the modes that take a number.
+func measured(args []string) error {
+	switch {
+	case args[0] == "burn" && len(args) == 2:
+		d, err := time.ParseDuration(args[1])
+		for end := time.Now().Add(d); err == nil && time.Now().Before(end); {
+		}
+		return err
+	case args[0] == "flap" && len(args) == 2:
+		times, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		return flap(times)
+	case args[0] == "write" && len(args) == 3:
+		n, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(args[1], make([]byte, n), 0o600)
+	case args[0] == "flood" && len(args) == 2:
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		text := strings.Repeat("x", n)
+		_, out := io.WriteString(os.Stdout, text)
+		_, bad := io.WriteString(os.Stderr, text)
+		return errors.Join(out, bad)
 	}
 	return fmt.Errorf("unknown: %q", args)
+}
+
+// flap counts its starts in a file that lasts as long as the node.
+func flap(times int) error {
+	const file = "/tmp/starts"
+	starts, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if len(starts) >= times {
+		return serve(false, false)
+	}
+	if err := os.WriteFile(file, append(starts, '.'), 0o600); err != nil {
+		return err
+	}
+	<-time.After(300 * time.Millisecond) // it has to be seen alive
+	return fmt.Errorf("start %d fails", len(starts)+1)
 }
 
 func serve(deaf, sick bool) error {
@@ -86,6 +154,17 @@ func serve(deaf, sick bool) error {
 	})
 	mux.HandleFunc("/env/{name}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, os.Getenv(r.PathValue("name")))
+	})
+	mux.HandleFunc("/where", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(look())
+	})
+	mux.HandleFunc("/file/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		b, err := os.ReadFile("/" + r.PathValue("path"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+			return
+		}
+		_, _ = w.Write(b)
 	})
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if sick {

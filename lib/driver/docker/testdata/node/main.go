@@ -2,6 +2,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tutti-bench/tutti/lib/agent"
 )
 
 func main() {
@@ -40,10 +44,36 @@ func main() {
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("deaf")
 		time.Sleep(time.Hour)
+	case "helper": // that keeps nothing up
+		if err := agent.Help(context.Background(), os.Stdin, os.Stdout, idle{}, time.Minute); err != nil {
+			fail(err)
+		}
+	case "wait": // for the end of standard input
+		fmt.Println("ready")
+		if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+			fail(err)
+		}
+	case "cat": // a file
+		b, err := os.ReadFile(os.Args[2])
+		if err != nil {
+			fail(err)
+		}
+		fmt.Print(string(b))
+	case "hog": // memory until somebody minds
+		var all [][]byte
+		for {
+			all = append(all, bytes.Repeat([]byte{1}, 1<<20))
+		}
 	default:
 		fail(fmt.Errorf("unknown mode %q", mode))
 	}
 }
+
+type idle struct{}
+
+func (idle) Set(context.Context, agent.Parts) (agent.Outcome, error) { return agent.Outcome{}, nil }
+func (idle) Read(context.Context) (agent.Parts, error)               { return agent.Parts{}, nil }
+func (idle) Close() error                                            { return nil }
 
 func serve() {
 	done := make(chan os.Signal, 1)
