@@ -5,7 +5,7 @@
 //
 //	scenario.yaml ─scenario.Parse→ Scenario ─plan.Build→ Plan            pure; `tutti plan` stops here
 //	   for each block, for each arm in the block's random order: trial.Run
-//	      Driver.Up → Cluster → ready → warm-up → [ load ∥ injector ] → undo → Recording → Down
+//	      Driver.Up → Cluster → ready → arm → warm-up → [ load ∥ injector ] → undo → Recording → Down
 //	Recordings ─analysis.Of→ Trials ─slo.Judge→ Verdict ─rundir→ run.json ─reports→ HTML, text, JUnit, Markdown
 //	                                                                     pure; `tutti judge`, `tutti report` start from the disk
 //
@@ -31,8 +31,9 @@
 //	lib/target, lib/record            the two ends that everything talks about
 //
 // At the edge, imported by cmd and by tests alone: lib/driver/docker and lib/driver/process (one outside
-// technology each), lib/load/httpload (HTTP over vegeta), lib/fault/node (the faults), lib/watchdog (outlives
-// the harness and removes what it labelled; it imports the standard library only).
+// technology each), lib/load/httpload (HTTP over vegeta), lib/fault/node, network, resource and command (the faults),
+// lib/netfault and lib/sysfault (what helpers do in nodes; lib/netfault/rule and lib/sysfault/task are what goes over the
+// wire to them), lib/watchdog (outlives the harness and removes what it labelled; it imports the standard library only).
 //
 // # Invariants
 //
@@ -40,7 +41,8 @@
 //   - Every scheduled request has exactly one class; their sum is the schedule, checked in every trial.
 //   - The unit of evidence is the trial, never the request. Arms are compared within a block.
 //   - The zero value of a verdict is inconclusive. No data never passes.
-//   - A fault without proof of effect makes its trial invalid.
+//   - A fault without proof of effect makes its trial invalid, and so does one that ended before its time.
+//   - Whoever is killed, faults end: by the kernel or a closed stream within 1 s, else by the watchdog within 15 s.
 //   - Every wait, queue and retry has a limit. Whoever starts a goroutine waits for it.
 //   - Only what carries the run's label is ever touched, and nothing of it stays.
 //   - The same recordings give the same bytes: of run.json and of every report.
@@ -57,6 +59,12 @@
 // Requests are summed into bins of 100 ms where they are made ([github.com/tutti-bench/tutti/lib/record.Binner]), so
 // memory is bounded by duration × groups. The bins are the grid of phases and of recovery; first errors and silences
 // keep their exact times.
+//
+// A fault in a node is a part of a desired state, kept up by a helper: our own binary in a container that shares the
+// node's namespaces, with the least capability. It is started and armed before the load, fired over its standard
+// input, and heals when that ends. Several faults on one node are several parts of one state. Packets are dropped where
+// they arrive, since a sender is told of what it could not send. Delays are held by a queue in the helper rather than by
+// netem where both can be had: a queue says what each packet got, lives beside a token bucket, and dies with its owner.
 //
 // Plug-ins are maps passed by value (kit.Faults["disk-full"] = …): no init, no globals, no loader.
 //

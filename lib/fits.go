@@ -40,34 +40,50 @@ func (j *judging) fits() error {
 		case !slices.Equal(r.Requests, names):
 			return was("load.requests", names, r.Requests)
 		}
-		if now, then := planned(j.scenario.Arms[i].Faults), carriedOut(r.Faults); len(r.Faults) > 0 && !slices.Equal(now, then) {
+		if now, then := planned(j.scenario.Arms[i].Faults, l.For), carriedOut(r.Faults); len(r.Faults) > 0 && !slices.Equal(now, then) {
 			return was("faults", now, then)
 		}
 	}
 	return nil
 }
 
-func planned(faults []scenario.Fault) []string {
-	out := make([]string, len(faults))
-	for i, f := range faults {
-		out[i] = step(f.Name, f.Verb, f.At, f.For)
+// planned are the faults as the file says them, in a form that what was carried out has too. What a random fault
+// draws follows from the seed, and is compared by its names alone.
+func planned(faults []scenario.Fault, load time.Duration) []string {
+	var out []string
+	for _, f := range faults {
+		for k := range f.Draws(load) {
+			out = append(out, drawn(f.DrawName(k), f.Name))
+		}
+		if f.Random == nil {
+			out = append(out, step(f.Name, f.Verb, f.Trigger(), f.For))
+		}
 	}
 	slices.Sort(out)
 	return out
 }
 
 func carriedOut(faults []record.Fault) []string {
-	out := make([]string, len(faults))
-	for i, f := range faults {
-		out[i] = step(f.Name, f.Verb, f.At, f.For)
+	var out []string
+	for _, f := range faults {
+		switch {
+		case f.Drawn != "":
+			out = append(out, drawn(f.Name, f.Drawn))
+		case f.Trigger != "": // when that came is the run's
+			out = append(out, step(f.Name, f.Verb, f.Trigger, f.For))
+		default:
+			out = append(out, step(f.Name, f.Verb, scenario.Fault{At: f.At}.Trigger(), f.For))
+		}
 	}
 	slices.Sort(out)
 	return out
 }
 
-func step(name, verb string, at, long time.Duration) string {
-	return fmt.Sprintf("%s: %s at %v for %v", name, verb, at, long)
+func step(name, verb, when string, long time.Duration) string {
+	return fmt.Sprintf("%s: %s %s for %v", name, verb, when, long)
 }
+
+func drawn(name, by string) string { return name + ": drawn by " + by }
 
 // digest is the SHA-256 of a text, in hexadecimal digits.
 func digest(b []byte) string {

@@ -358,8 +358,8 @@ func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 	var refs []analysis.Ref
 	for _, spec := range analysis.Specs() {
 		if spec.OfFault {
-			for _, f := range a.Faults {
-				refs = append(refs, analysis.Ref{Metric: spec.Name, Fault: f.Name})
+			for _, f := range faultNames(a, j.scenario.Load.For) {
+				refs = append(refs, analysis.Ref{Metric: spec.Name, Fault: f})
 			}
 			continue
 		}
@@ -373,6 +373,20 @@ func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 		}
 	}
 	return refs
+}
+
+// faultNames are the names that an arm's faults have in a trial: a random one is there as what it draws.
+func faultNames(a scenario.Arm, load time.Duration) []string {
+	var names []string
+	for _, f := range a.Faults {
+		for k := range f.Draws(load) {
+			names = append(names, f.DrawName(k))
+		}
+		if f.Random == nil {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }
 
 // variants are a metric over the whole, by phase where there are faults, by request and by class.

@@ -73,8 +73,8 @@ func (p *Prepared) Close(ctx context.Context) error {
 	return release(ctx)
 }
 
-// Prepare reads the target's files, opens an engine and plans. Nothing is started. The caller
-// closes what it returns.
+// Prepare reads the target's files, opens an engine and plans. Where a verb asks for it, what the engine's kernel can do is
+// tried in a scratch namespace; nothing of the target is started. The caller closes what it returns.
 func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared, err error) {
 	if err := override(s, o); err != nil {
 		return nil, err
@@ -97,6 +97,11 @@ func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared,
 			err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 		}
 	}()
+	if plan.NeedsPrimitives(s, o.Kit.Faults) {
+		if p.Facts.Primitives, err = primitives(ctx, p.driver, p.ID); err != nil {
+			return nil, err
+		}
+	}
 	if o.Hooks.Engine != nil {
 		o.Hooks.Engine(p.Facts, p.Why)
 	}
@@ -290,10 +295,20 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	if err != nil {
 		return nil, kept(err)
 	}
+	var journal trial.Journal
+	if len(t.Steps) > 0 {
+		file, err := r.folder.Journal(t.Arm, t.Block)
+		if err != nil {
+			return nil, kept(err)
+		}
+		defer func() { _ = file.Close() }() // every line of it was synced
+		journal = file
+	}
 	spec := r.Plan.Spec(arm)
 	spec.Run, spec.Trial, spec.LogDir = r.ID, fmt.Sprintf("%s-%d", t.Arm, t.Block), logs
 	rec, err := trial.Run(ctx, trial.Config{
 		Driver: r.driver, Spec: spec, Plan: t, Ready: arm.Ready, Nodes: arm.Nodes, Images: r.images, Hooks: r.o.Hooks.Within,
+		Journal: journal,
 	})
 	switch {
 	case err == nil:

@@ -165,6 +165,12 @@ func (s *sheet) checkProof() check {
 		if why == "" {
 			why = "no proof of effect"
 		}
+		for _, p := range f.Proof {
+			if !p.OK && p.Asked != "" && f.Problem == "" {
+				why = p.Node + ": " + against(p)
+				break
+			}
+		}
 		y.see(t, f.Proven, fmt.Sprintf("fault %s: %s", f.Name, why))
 	}
 	c := y.check(s, "Fault took effect, with proof", "every fault of every trial")

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -79,19 +80,17 @@ func (t *timeline) drawBands(c *canvas, x func(float64) float64, panels ...[2]fl
 			back = max(back, m.at)
 		}
 	}
-	for _, p := range panels {
+	for i, p := range panels {
 		last := 0.0
-		for _, f := range t.faults {
-			if f.band {
-				c.rect("band", x(f.from), p[0], x(f.to)-x(f.from), p[1]-p[0])
-				last = max(last, f.to)
-			}
+		for _, b := range t.bands() {
+			c.rect("band", x(b[0]), p[0], x(b[1])-x(b[0]), p[1]-p[0])
+			last = max(last, b[1])
 		}
 		if last > 0 && back > last {
 			c.rect("band2", x(last), p[0], x(back)-x(last), p[1]-p[0])
 		}
-		if p[1] <= p[0] {
-			continue
+		if p[1] <= p[0] || i == len(panels)-1 && t.banding() > 1 {
+			continue // the bars of several faults show their edges, and lines would cross what stands beside them
 		}
 		for _, f := range t.faults {
 			if !f.band {
@@ -103,6 +102,36 @@ func (t *timeline) drawBands(c *canvas, x func(float64) float64, panels ...[2]fl
 			}
 		}
 	}
+}
+
+// banding is how many faults are shaded.
+func (t *timeline) banding() (n int) {
+	for _, f := range t.faults {
+		if f.band {
+			n++
+		}
+	}
+	return n
+}
+
+// bands are the stretches in which some shaded fault was in force: where several were, the shade is no deeper.
+func (t *timeline) bands() [][2]float64 {
+	var all [][2]float64
+	for _, f := range t.faults {
+		if f.band {
+			all = append(all, [2]float64{f.from, f.to})
+		}
+	}
+	slices.SortFunc(all, func(a, b [2]float64) int { return cmp.Compare(a[0], b[0]) })
+	var out [][2]float64
+	for _, b := range all {
+		if n := len(out); n > 0 && b[0] <= out[n-1][1] {
+			out[n-1][1] = max(out[n-1][1], b[1])
+			continue
+		}
+		out = append(out, b)
+	}
+	return out
 }
 
 // neverPitch is the distance of the arms' bars in the row of "never".
@@ -650,7 +679,7 @@ func (t *timeline) layMarks(f frame1) []laidMark {
 
 func (t *timeline) drawFaults(c *canvas, f frame1, x func(float64) float64, y float64, marks []laidMark) {
 	for _, k := range t.faults {
-		c.text("tx", f.x0-8, y+12, end, cut(visible(k.name), int((f.x0-4)/7.5)))
+		c.text("tx", f.x0-8, y+12, end, nameOf(k, f.x0-8))
 		c.rect("fault2", x(max(k.early, 0)), y, x(k.from)-x(max(k.early, 0)), 15)
 		c.rect("fault", x(k.from), y, max(x(max(k.ending, k.from))-x(k.from), 1), 15)
 		c.rect("fault2", x(max(k.ending, k.from)), y, x(k.to)-x(max(k.ending, k.from)), 15)
@@ -687,6 +716,25 @@ func (t *timeline) drawFaults(c *canvas, f frame1, x func(float64) float64, y fl
 			c.text("lb"+class, x(m.at)+9, my+4.5, start, m.label)
 		}
 	}
+}
+
+// nameOf is a fault's name in so much room.
+func nameOf(k timelineFault, room float64) string {
+	name := visible(k.name)
+	n := int((room + 4) / 7.5)
+	for n > 4 && textWidth("tx", shorten(name, n)) > room {
+		n--
+	}
+	return shorten(name, n)
+}
+
+// shorten cuts a fault's name in its middle where it ends in a number: that is what tells draws apart.
+func shorten(name string, width int) string {
+	i := strings.LastIndexByte(name, '-')
+	if i < 0 || display(name) <= width || display(name[i:]) > width/2 || strings.Trim(name[i+1:], "0123456789") != "" {
+		return cut(name, width)
+	}
+	return cut(name[:i], width-display(name[i:])) + name[i:]
 }
 
 func (t *timeline) drawAxis(c *canvas, f frame1, x func(float64) float64, y float64) {

@@ -225,6 +225,9 @@ func attacked() *tutti.Result {
 		Faults: []record.Fault{analysistest.Fault(hostile, hostile, hostile, 4*time.Second, 6*time.Second)},
 	}
 	t.Faults[0].Means, t.Faults[0].Proof[0].What = hostile, hostile
+	t.Faults[0].Trigger, t.Faults[0].Drawn, t.Faults[0].Role, t.Faults[0].Ended = hostile, hostile, hostile, hostile
+	t.Faults[0].Renewed, t.Faults[0].Collateral = []string{hostile}, []string{hostile}
+	t.Faults[0].Proof = append(t.Faults[0].Proof, record.Proof{Node: hostile, What: hostile, Asked: hostile, Delivered: hostile})
 	t.Each = func(s *record.Sample, _ *rand.Rand) {
 		if s.Due > 4*time.Second && s.Due < 5*time.Second {
 			s.Class, s.Node = record.Wrong, hostile

@@ -3,7 +3,9 @@ package reports_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +99,41 @@ func invalid() *tutti.Result {
 	return r
 }
 
+// nemesis is a run with eight faults that overlap, and all that can become of one.
+func nemesis() *tutti.Result {
+	var recs []*record.Recording
+	for i, arm := range []string{"single", "cluster"} {
+		t := analysistest.Trial{Arm: arm, Block: 1, Order: i + 1, Seed: 7, For: 40 * time.Second, Replicas: []int{1, 3}[i]}
+		for k := range 8 {
+			from := time.Duration(5+3*k) * time.Second
+			f := analysistest.Fault(fmt.Sprintf("nemesis-%d", k+1), "latency", analysistest.Node(k%t.Replicas+1), from, from+5*time.Second)
+			f.Means, f.Drawn = "packets queued to a helper that holds them (NFQUEUE)", "nemesis"
+			f.Proof[0].What = "helper: delayed"
+			f.Proof = append(f.Proof, record.Proof{Node: f.Nodes[0], What: "helper: ended", OK: true, Asked: "delay 100ms", Delivered: fmt.Sprintf("100.%d ms at the median of 4,0%d packets", k, 10+k)})
+			t.Faults = append(t.Faults, f)
+		}
+		slow := func(s *record.Sample, _ *rand.Rand) {
+			if s.Due > 5*time.Second && s.Due < 31*time.Second {
+				s.Done += 100 * time.Millisecond
+			}
+		}
+		t.Each = slow
+		f := &t.Faults[2]
+		f.Renewed = []string{f.Nodes[0] + ": in force again 0.31 s after its restart at 12.40 s"}
+		f.Collateral = []string{"app-9: unhealthy at 13.02 s"}
+		t.Faults[4].Ended, t.Faults[4].Verb, t.Faults[4].Trigger, t.Faults[4].Drawn = record.EndedBack, "crash", "2s after nemesis-1 healed", ""
+		t.Faults[4].Proof = t.Faults[4].Proof[:1]
+		last := &t.Faults[7].Proof[1]
+		last.OK, last.Delivered = false, "12 ms at the median of 15 packets"
+		t.Faults[6].Role = `get http://:2379/metrics, contains "etcd_server_is_leader 1"`
+		recs = append(recs, t.Recording())
+	}
+	r := runOf(recs)
+	r.Run.Name, r.Run.Baseline, r.Run.Verdict, r.Run.ExitCode = "nemesis", "single", rundir.Invalid, 13
+	r.Run.Reasons = []string{`block 1: cluster: fault "nemesis-8" did too little on app-2: asked delay 100ms, delivered 12 ms at the median of 15 packets`}
+	return r
+}
+
 // interrupted is a run that was stopped in its second trial.
 func interrupted() *tutti.Result {
 	r := crash(1)
@@ -122,7 +159,7 @@ func errored() *tutti.Result {
 var cases = map[string]func() *tutti.Result{
 	"crash": func() *tutti.Result { return crash(6) }, "many": func() *tutti.Result { return crash(8) },
 	"steady": steady, "arms": arms, "failed": failed,
-	"invalid": invalid, "interrupted": interrupted, "errored": errored, "hostile": attacked,
+	"invalid": invalid, "interrupted": interrupted, "errored": errored, "hostile": attacked, "nemesis": nemesis,
 }
 
 func TestGolden(t *testing.T) {

@@ -305,62 +305,6 @@ func (s *sheet) errorsLead() string {
 	return upper(strings.Join(parts, "; ")) + "."
 }
 
-// effectTable is what each fault did in each trial.
-func (s *sheet) effectTable() table {
-	t := table{
-		id: "t-faults", class: "sm",
-		caption: "Every fault of every trial: between which moments it took effect, and was gone, in seconds since load start; by what means, on what proof, and its signature, the bad requests while it was in force.",
-		head: []column{
-			left("Block, arm"), left("Fault"), left("Nodes"), num("Onset"), num("Undone"), left("Means"), left("Proof"), left("Signature"), left("State"),
-		},
-	}
-	for _, f := range s.run.Faults {
-		state := cell{verdict: rundir.Pass, word: "proven"}
-		if !f.Proven {
-			state = cell{verdict: rundir.Invalid, word: "not proven"}
-		}
-		note := f.Problem
-		t.rows = append(t.rows, row{note: note, cells: []cell{
-			text(fmt.Sprintf("%d, %s", f.Block, f.Arm)), text(f.Name + " (" + f.Verb + ")"), text(strings.Join(f.Nodes, ", ")),
-			text(edge(f.Onset)), text(edge(f.Heal)), text(f.Means), text(proofs(f.Proof)), text(signature(f.Signature)), state,
-		}})
-	}
-	return t
-}
-
-// edge is when an edge was, as closely as it is known.
-func edge(e *record.Edge) string {
-	if e == nil {
-		return "never"
-	}
-	return moment(e, 3)
-}
-
-func proofs(ps []record.Proof) string {
-	var parts []string
-	for _, p := range ps {
-		what := p.Node + ": " + p.What
-		if !p.OK {
-			what += " (not as it should be)"
-		}
-		parts = append(parts, what)
-	}
-	return strings.Join(parts, "; ")
-}
-
-func signature(by map[string]uint64) string {
-	var parts []string
-	for _, class := range slices.Sorted(maps.Keys(by)) {
-		if by[class] > 0 {
-			parts = append(parts, count(by[class])+nb+class)
-		}
-	}
-	if len(parts) == 0 {
-		return "no bad request"
-	}
-	return strings.Join(parts, ", ")
-}
-
 // trialTable has one row for each trial, in the order in which they ran.
 func (s *sheet) trialTable() table {
 	t := table{

@@ -236,16 +236,19 @@ func (s *sheet) whatHappened(f rundir.Fault) string {
 // overrun is how much longer than planned a fault can last without a word: starting a node again takes time.
 const overrun = 1.1
 
-// measuredLength says how long a fault really lasted over all trials, where that was more than planned.
+// measuredLength says how long a fault really lasted over all trials, where that was more than planned, or where it
+// was over before its time.
 func (s *sheet) measuredLength(of rundir.Fault) string {
-	low, high := math.Inf(1), 0.0
+	low, high, early := math.Inf(1), 0.0, false
 	for _, f := range s.run.Faults {
+		early = early || f.Name == of.Name && unplanned(f.Ended)
 		if f.Name == of.Name && f.Onset != nil && f.Heal != nil {
 			d := (f.Heal.To - f.Onset.To).Seconds()
 			low, high = min(low, d), max(high, d)
 		}
 	}
-	if high <= overrun*of.For.Seconds() {
+	planned := of.For.Seconds()
+	if high <= overrun*planned && !(early && low*overrun < planned) {
 		return ""
 	}
 	if a, b := seconds(low), seconds(high); a != b {

@@ -27,11 +27,7 @@ type TextOptions struct {
 // Text writes the verdict, the objectives and the arms for a terminal, at most Width columns wide.
 func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 	s := newSheet(r)
-	t := &terminal{width: o.Width, color: o.Color}
-	if t.width == 0 {
-		t.width = 80
-	}
-	t.width = min(max(t.width, 60), 120)
+	t := newTerminal(o)
 	t.headline(s)
 	for _, l := range wrap(flat(s.sentenceText()), t.width) {
 		t.line(l)
@@ -46,6 +42,7 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 	if err := t.arms(s); err != nil {
 		return fmt.Errorf("drawing the arms' table: %w", err)
 	}
+	t.faults(s)
 	t.foot(s, o.Path)
 	_, err := w.Write(t.b.Bytes())
 	return err
@@ -56,6 +53,15 @@ type terminal struct {
 	b     bytes.Buffer
 	width int
 	color bool
+}
+
+func newTerminal(o TextOptions) *terminal {
+	t := &terminal{width: o.Width, color: o.Color}
+	if t.width == 0 {
+		t.width = 80
+	}
+	t.width = min(max(t.width, 60), 120)
+	return t
 }
 
 func (t *terminal) line(s string) {
@@ -213,6 +219,26 @@ func (t *terminal) arms(s *sheet) error {
 		t.line("")
 	}
 	return nil
+}
+
+// faults lists what of the faults is worth a line: what they delivered, and what did not go as planned.
+func (t *terminal) faults(s *sheet) {
+	const most = 8
+	all := s.faultLines()
+	if len(all) == 0 {
+		return
+	}
+	t.head(" FAULTS")
+	for i, line := range all {
+		if i == most {
+			t.line(fmt.Sprintf(" … and %d more", len(all)-most))
+			break
+		}
+		for k, l := range wrap(flat(line), t.width-3) {
+			t.line([]string{" ", "   "}[min(k, 1)] + l)
+		}
+	}
+	t.line("")
 }
 
 func (t *terminal) foot(s *sheet, path string) {

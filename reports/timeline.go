@@ -216,6 +216,7 @@ func (s *sheet) onePicture(t *timeline) {
 	if t.block = pick(true); t.block == 0 {
 		t.block = pick(false)
 	}
+	faults := make(map[*arm][]timelineFault)
 	for _, a := range s.arms {
 		s.each(func(r rundir.Trial, of *analysis.Trial) {
 			if of == nil || r.Block != t.block || r.Arm != a.Name {
@@ -228,13 +229,36 @@ func (s *sheet) onePicture(t *timeline) {
 				}
 				t.lanes = append(t.lanes, timelineLane{a, l})
 			}
-			if fs := faultsOf(a, of); len(t.faults)+len(fs) <= maxFaults {
-				t.faults = append(t.faults, fs...)
-			} else {
-				t.others += len(fs)
-			}
+			faults[a] = append(faults[a], faultsOf(a, of)...)
 			t.marks = append(t.marks, marksOf(a, of, len(s.faults) > 1)...)
 		})
+	}
+	t.chooseFaults(s, faults)
+}
+
+// chooseFaults draws each arm's faults if there is room for all of one arm's; those of the arm that the report is about
+// come first, and of them as many as there is room for.
+func (t *timeline) chooseFaults(s *sheet, of map[*arm][]timelineFault) {
+	room := maxFaults
+	take := func(a *arm, n int) {
+		room -= n
+		t.others += len(of[a]) - n
+		of[a] = of[a][:n]
+	}
+	if s.subject != nil {
+		take(s.subject, min(len(of[s.subject]), room))
+	}
+	for _, a := range s.arms {
+		switch n := len(of[a]); {
+		case a == s.subject:
+		case n <= room:
+			take(a, n)
+		default:
+			take(a, 0)
+		}
+	}
+	for _, a := range s.arms {
+		t.faults = append(t.faults, of[a]...)
 	}
 }
 
@@ -375,7 +399,10 @@ func (t *timeline) what() string {
 		n = max(n, l.n)
 	}
 	var b strings.Builder
-	if len(t.faults) > 0 {
+	switch {
+	case t.banding() > 1:
+		fmt.Fprintf(&b, "Where it is shaded a fault was in force, here in %s’s trial of block %d, with its edges dashed; the pale ends of bars are where an edge may lie. ", t.banded.noun(), t.block)
+	case len(t.faults) > 0:
 		fmt.Fprintf(&b, "Between the dashed lines the fault was in force, here in %s’s trial of block %d; the pale ends of its bar are where an edge may lie. ", t.banded.noun(), t.block)
 	}
 	if t.others > 0 {

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -176,6 +177,11 @@ func (t *Trial) faultProblem(f *record.Fault) string {
 	}
 	if f.Proven() {
 		return ""
+	}
+	for _, p := range f.Proof {
+		if !p.OK && p.Asked != "" {
+			return fmt.Sprintf("fault %q did too little on %s: asked %s, delivered %s", f.Name, p.Node, p.Asked, cmp.Or(p.Delivered, "nothing"))
+		}
 	}
 	proven := make(map[string]bool)
 	for _, p := range f.Proof {

@@ -421,6 +421,9 @@ func TestProblems(t *testing.T) {
 		{"three of 2,000 local", own(3), "3 of 2000"},
 		{"no onset", func(r *record.Recording) { r.Faults[0].Onset = nil }, "never began"},
 		{"unproven", func(r *record.Recording) { r.Faults[0].Proof[0].OK = false }, "no proof of effect on app-1"},
+		{"short", func(r *record.Recording) {
+			r.Faults[0].Proof = append(r.Faults[0].Proof, record.Proof{Node: "app-1", What: "helper: ended", Asked: "delay 100ms", Delivered: "12 ms at the median"})
+		}, "did too little on app-1: asked delay 100ms, delivered 12 ms at the median"},
 		{"no node", func(r *record.Recording) { r.Faults[0].Nodes = nil }, "hit no node"},
 		{"went wrong", func(r *record.Recording) { r.Faults[0].Problem = "exec: no such file" }, "no such file"},
 		{"too late", func(r *record.Recording) { r.Faults[0].Onset = &record.Edge{From: 20 * sec, To: 20 * sec} }, "after measured load"},

@@ -104,3 +104,76 @@ func TestChooseNobody(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// zoned are two services in zone a, one in b and one in none.
+func zoned() []target.Node {
+	var nodes []target.Node
+	for _, s := range []struct {
+		service, zone string
+		n             int
+	}{{"app-a", "a", 2}, {"app-b", "b", 3}, {"db-a", "a", 1}, {"lb", "", 1}} {
+		for i := range s.n {
+			nodes = append(nodes, target.Node{Name: target.ReplicaName(s.service, i+1), Service: s.service, Replica: i + 1, Zone: s.zone})
+		}
+	}
+	return nodes
+}
+
+// A zone without a service is hit whole, with one as that service is, and by pick as pick says.
+func TestChooseZone(t *testing.T) {
+	for _, c := range []struct {
+		s    fault.Selector
+		of   string // candidates
+		want int
+	}{
+		{fault.Selector{Zone: "a"}, "app-a-1 app-a-2 db-a-1", 3},
+		{fault.Selector{Zone: "a", All: true}, "app-a-1 app-a-2 db-a-1", 3},
+		{fault.Selector{Zone: "a", Count: 1}, "app-a-1 app-a-2 db-a-1", 1},
+		{fault.Selector{Zone: "a", Share: 0.5}, "app-a-1 app-a-2 db-a-1", 2},
+		{fault.Selector{Zone: "b", Service: "app-b"}, "app-b-1 app-b-2 app-b-3", 1},
+		{fault.Selector{Zone: "b", Service: "app-b", Count: 2}, "app-b-1 app-b-2 app-b-3", 2},
+		{fault.Selector{Zone: "a", Service: "app-a", Role: &fault.Role{}}, "app-a-1 app-a-2", 1},
+	} {
+		names := func(nodes []target.Node, err error) []string {
+			if err != nil {
+				t.Fatalf("%+v: %v", c.s, err)
+			}
+			var names []string
+			for _, n := range nodes {
+				names = append(names, n.Name)
+			}
+			return names
+		}
+		if got := strings.Join(names(c.s.Candidates(zoned())), " "); got != c.of {
+			t.Errorf("%+v: candidates %s, want %s", c.s, got, c.of)
+		}
+		got := names(c.s.Choose(zoned(), rand.New(rand.NewPCG(3, 1))))
+		if len(got) != c.want {
+			t.Errorf("%+v chose %v, want %d", c.s, got, c.want)
+		}
+		for _, n := range got {
+			if !strings.Contains(c.of, n) {
+				t.Errorf("%+v chose %s", c.s, n)
+			}
+		}
+	}
+}
+
+// Who hits nothing is told what there is.
+func TestCandidatesNone(t *testing.T) {
+	for want, s := range map[string]fault.Selector{
+		`no node is in zone "c"; the zones are a, b`:              {Zone: "c"},
+		`service "app-a" has no node in zone "b"; it is in a`:     {Service: "app-a", Zone: "b"},
+		`service "lb" has no node in zone "b": it has no label`:   {Service: "lb", Zone: "b"},
+		`service "cache" has no replica to hit`:                   {Service: "cache"},
+		`no node is in zone "a": no service has the label tutti.`: {Zone: "a"},
+	} {
+		nodes := zoned()
+		if strings.Contains(want, "no service has") {
+			nodes = mixed(2)
+		}
+		if of, err := s.Candidates(nodes); err == nil || !strings.HasPrefix(err.Error(), want) || of != nil {
+			t.Errorf("%+v: %v, %v, want %s", s, of, err, want)
+		}
+	}
+}

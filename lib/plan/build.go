@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -19,16 +18,21 @@ import (
 // A scenario that cannot work is a [scenario.Errors]; something the environment lacks
 // is a [target.UnavailableError].
 func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.Kinds, facts target.Facts) (*Plan, error) {
-	p := &Plan{Scenario: s, Targets: targets}
+	p := &Plan{Scenario: s, Targets: targets, kinds: kinds, facts: facts}
 	var wrong scenario.Errors
 	for _, arm := range s.Arms {
 		wrong = append(wrong, p.checkArm(arm)...)
 	}
 	if len(wrong) > 0 {
 		sort.SliceStable(wrong, func(i, j int) bool { return wrong[i].Line < wrong[j].Line })
-		return nil, wrong
+		told := make(map[string]bool) // what is wrong in every arm alike is told once
+		return nil, slices.DeleteFunc(wrong, func(e *scenario.Error) bool {
+			again := told[e.Error()]
+			told[e.Error()] = true
+			return again
+		})
 	}
-	if err := p.checkAbilities(kinds, facts); err != nil {
+	if err := p.checkAbilities(); err != nil {
 		return nil, err
 	}
 	first, err := p.Block(kinds, 1)
@@ -82,17 +86,71 @@ func (p *Plan) checkArm(arm scenario.Arm) scenario.Errors {
 	for _, service := range scaled {
 		need(arm.Line, "scale", service)
 	}
-	for _, f := range arm.Faults {
+	for _, f := range possible(arm, p.kinds) {
 		need(f.Line, "fault "+f.Name, f.Selector.Service)
-		if slices.Contains(services, f.Selector.Service) && p.Replicas(arm, f.Selector.Service) == 0 {
-			wrong = append(wrong, p.wrong(f.Line, fmt.Sprintf("fault %s hits nothing: arm %q has no replica of %q", f.Name, arm.Name, f.Selector.Service)))
+		if f.Selector.Service == "" || slices.Contains(services, f.Selector.Service) {
+			for _, msg := range p.checkFault(arm, f) {
+				wrong = append(wrong, p.wrong(f.Line, msg))
+			}
 		}
 	}
+	if _, impossible := p.spec(arm); len(wrong) == 0 {
+		wrong = append(wrong, impossible...)
+	}
 	wrong = append(wrong, p.checkScales(arm)...)
+	wrong = append(wrong, p.checkExclusive(arm)...)
 	if !p.reaches(arm) {
 		wrong = append(wrong, p.wrong(arm.Line, fmt.Sprintf("ingress %s: arm %q has no service of that name; it has %s", arm.Ingress, arm.Name, strings.Join(services, ", "))))
 	}
 	return wrong
+}
+
+// checkExclusive finds faults of which the end of one would undo the other, because they are, or may be, in force on one service
+// at a time.
+func (p *Plan) checkExclusive(arm scenario.Arm) scenario.Errors {
+	var wrong scenario.Errors
+	var seen []scenario.Fault
+	exclusive := func(f scenario.Fault) bool {
+		only := p.kinds[f.Verb].Exclusive
+		return only != nil && only(f.Params)
+	}
+	for _, f := range arm.Faults {
+		if f.Random != nil {
+			if i := slices.IndexFunc(f.Random.Verbs, exclusive); i >= 0 && f.Random.Max > f.Random.Every {
+				wrong = append(wrong, p.wrong(f.Line, fmt.Sprintf("fault %s may draw %s while another one is in force, whose end would undo it: draw every %v or more seldom",
+					f.Name, f.Random.Verbs[i].Verb, f.Random.Max)))
+			}
+			continue
+		}
+		if !exclusive(f) {
+			continue
+		}
+		for _, o := range seen {
+			if o.Verb == f.Verb && o.Selector.Service == f.Selector.Service && overlap(o, f) {
+				wrong = append(wrong, p.wrong(f.Line, fmt.Sprintf("fault %s can be in force together with %s on %s, and the end of one would undo the other: give the first a `for` that ends before the second",
+					f.Name, o.Name, f.Selector.Service)))
+			}
+		}
+		seen = append(seen, f)
+	}
+	return wrong
+}
+
+// overlap reports whether two faults may be in force at the same time. When one is triggered nobody knows, unless it waits for the
+// other to have healed.
+func overlap(a, b scenario.Fault) bool {
+	for _, f := range [][2]scenario.Fault{{a, b}, {b, a}} {
+		if f[0].After != nil && f[0].After.Fault == f[1].Name && f[0].After.Event == scenario.Healed {
+			return false
+		}
+	}
+	if a.After != nil || a.When != nil || b.After != nil || b.When != nil {
+		return true
+	}
+	if b.At < a.At {
+		a, b = b, a
+	}
+	return a.For == 0 || a.At+a.For > b.At
 }
 
 // checkScales finds a fault that gives a service the replicas that it has. Of several faults on one service the later
@@ -117,7 +175,7 @@ func (p *Plan) checkScales(arm scenario.Arm) scenario.Errors {
 // to the target and nowhere else.
 func (p *Plan) reaches(arm scenario.Arm) bool {
 	host := arm.Ingress.Hostname()
-	most := p.Spec(arm).MaxScale
+	most := p.most(arm)
 	for name, s := range p.Targets[arm.Name].Services {
 		if host == name {
 			return true
@@ -133,49 +191,4 @@ func (p *Plan) reaches(arm scenario.Arm) bool {
 		}
 	}
 	return false
-}
-
-func (p *Plan) checkAbilities(kinds fault.Kinds, facts target.Facts) error {
-	var lacking []error
-	for _, arm := range p.Scenario.Arms {
-		for _, f := range arm.Faults {
-			if need := kinds[f.Verb].Needs; !facts.Abilities.Has(need) {
-				lacking = append(lacking, fmt.Errorf("%s:%d: fault %s (%s) in arm %s: the %s driver cannot %s here",
-					p.Scenario.File, f.Line, f.Name, f.Verb, arm.Name, facts.Driver, need&^facts.Abilities))
-			}
-		}
-	}
-	if len(lacking) == 0 {
-		return nil
-	}
-	return &target.UnavailableError{
-		What: "plan the faults", Err: errors.Join(lacking...),
-		Hint: "nothing was started; use another engine, or leave these faults out",
-	}
-}
-
-// steps draws the victims of an arm's faults. All arms of a block use one seed, so that they
-// are hit alike.
-func (p *Plan) steps(kinds fault.Kinds, arm scenario.Arm, seed int64) ([]Step, error) {
-	steps := make([]Step, len(arm.Faults))
-	for i, f := range arm.Faults {
-		kind, ok := kinds[f.Verb]
-		if !ok {
-			return nil, scenario.Errors{p.wrong(f.Line, fmt.Sprintf("this program has no verb %q", f.Verb))}
-		}
-		all := p.nodes(arm, f.Selector.Service)
-		chosen := all
-		if !kind.WholeService {
-			var err error
-			if chosen, err = f.Selector.Choose(all, rng(seed, "fault "+f.Name)); err != nil {
-				return nil, scenario.Errors{p.wrong(f.Line, fmt.Sprintf("fault %s: %v", f.Name, err))}
-			}
-		}
-		steps[i] = Step{Fault: f, Kind: kind}
-		for _, n := range chosen {
-			steps[i].Victims = append(steps[i].Victims, n.Name)
-		}
-	}
-	sort.SliceStable(steps, func(i, j int) bool { return steps[i].At < steps[j].At })
-	return steps, nil
 }

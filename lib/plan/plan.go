@@ -6,8 +6,10 @@ package plan
 import (
 	"context"
 	"hash/fnv"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/fault"
@@ -33,6 +35,9 @@ type Plan struct {
 	Scenario *scenario.Scenario
 	Targets  map[string]*target.Target // by arm
 	Warnings []string                  // what the reader should know before it starts
+
+	kinds fault.Kinds
+	facts target.Facts
 }
 
 // A Trial is one arm to be run once, on a fresh target.
@@ -42,14 +47,16 @@ type Trial struct {
 	Order int // from 1: its place in the run
 	Seed  int64
 	Load  load.Plan
-	Steps []Step // in the order of their times
+	Steps []Step // in the order of their times; last those that wait for something
 }
 
 // A Step is a fault with its victims drawn.
 type Step struct {
 	scenario.Fault
 	Kind    fault.Kind
-	Victims []string // names of replicas; for a whole service all of them
+	Way     string   // the implementation that was chosen, of the Kind's; "" if it has none
+	Means   string   // what the record says of the implementation
+	Victims []string // names of replicas; for a whole service all of them; for a role those that it will be asked of
 }
 
 // Spares is how many spare blocks a run may add for invalid ones: at most one for each six.
@@ -95,29 +102,39 @@ func inflight(rate float64, timeout time.Duration) int {
 
 // Replicas is how many replicas a service has in an arm when a trial begins.
 func (p *Plan) Replicas(arm scenario.Arm, service string) int {
-	return p.Spec(arm).Replicas(service)
+	return target.Spec{Target: p.Targets[arm.Name], Scale: arm.Scale}.Replicas(service)
 }
 
 // Spec is an arm's target, without what only a run knows.
 func (p *Plan) Spec(arm scenario.Arm) target.Spec {
-	t := p.Targets[arm.Name]
+	spec, _ := p.spec(arm) // Build has told what is wrong
+	return spec
+}
+
+// most is how many replicas of each service there may be at once.
+func (p *Plan) most(arm scenario.Arm) map[string]int {
 	most := make(map[string]int)
-	for name := range t.Services {
-		most[name] = target.Spec{Target: t, Scale: arm.Scale}.Replicas(name)
+	for name := range p.Targets[arm.Name].Services {
+		most[name] = p.Replicas(arm, name)
 	}
-	for _, f := range arm.Faults {
+	for _, f := range possible(arm, p.kinds) {
 		if to := f.Params.Count("to", 0); to > most[f.Selector.Service] {
 			most[f.Selector.Service] = to
 		}
 	}
-	return target.Spec{Target: t, Scale: arm.Scale, MaxScale: most, Ingress: arm.Ingress}
+	return most
 }
 
-// nodes lists an arm's replicas as they will be named.
-func (p *Plan) nodes(arm scenario.Arm, service string) []target.Node {
-	nodes := make([]target.Node, p.Replicas(arm, service))
-	for i := range nodes {
-		nodes[i] = target.Node{Name: target.ReplicaName(service, i+1), Service: service, Replica: i + 1}
+// nodes lists an arm's replicas as they will be named, by service, then number.
+func (p *Plan) nodes(arm scenario.Arm) []target.Node {
+	var nodes []target.Node
+	services := p.Targets[arm.Name].Services
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		for i := range p.Replicas(arm, name) {
+			nodes = append(nodes, target.Node{
+				Name: target.ReplicaName(name, i+1), Service: name, Replica: i + 1, Zone: services[name].Labels[target.LabelZone],
+			})
+		}
 	}
 	return nodes
 }

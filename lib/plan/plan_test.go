@@ -160,8 +160,8 @@ func TestAbilities(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	for _, part := range []string{
-		"scenario.yaml:12: fault half (pause) in arm single: the tiny driver cannot pause here",
-		"scenario.yaml:13: fault third (stop) in arm cluster: the tiny driver cannot stop here", "nothing was started",
+		"scenario.yaml:12: fault half (pause) in arms single, cluster, other: the tiny driver cannot pause nodes here",
+		"scenario.yaml:13: fault third (stop) in arms single, cluster, other: the tiny driver cannot stop nodes here", "nothing was started",
 	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error does not say %q:\n%v", part, err)

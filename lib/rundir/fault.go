@@ -29,7 +29,10 @@ type faultJSON struct {
 	Line      int               `json:"line,omitempty"`
 	At        float64           `json:"at"`
 	For       float64           `json:"for,omitempty"`
+	Trigger   string            `json:"trigger,omitempty"`
+	Drawn     string            `json:"drawn,omitempty"`
 	Nodes     []string          `json:"nodes"`
+	Role      string            `json:"role,omitempty"`
 	Onset     *edgeJSON         `json:"onset,omitempty"`
 	Heal      *edgeJSON         `json:"heal,omitempty"`
 	Means     string            `json:"means"`
@@ -38,6 +41,9 @@ type faultJSON struct {
 	Problem   string            `json:"problem,omitempty"`
 	Proven    bool              `json:"proven"`
 	Signature map[string]uint64 `json:"signature"`
+
+	Renewed    []string `json:"renewed,omitempty"`
+	Collateral []string `json:"collateral,omitempty"`
 }
 
 type edgeJSON struct {
@@ -51,7 +57,7 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 	out := faultJSON{
 		Arm: f.Arm, Block: f.Block, Order: f.Order, Name: f.Name, Verb: f.Verb, Line: f.Line, At: f.At.Seconds(), For: f.For.Seconds(),
 		Nodes: f.Nodes, Onset: edgeOf(f.Onset), Heal: edgeOf(f.Heal), Means: f.Means, Proof: f.Proof, Ended: f.Ended, Problem: f.Problem,
-		Proven: f.Proven, Signature: f.Signature,
+		Proven: f.Proven, Signature: f.Signature, Trigger: f.Trigger, Drawn: f.Drawn, Role: f.Role, Renewed: f.Renewed, Collateral: f.Collateral,
 	}
 	if out.Nodes == nil {
 		out.Nodes = []string{}
@@ -74,6 +80,7 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 	*f = Fault{Arm: in.Arm, Block: in.Block, Order: in.Order, Proven: in.Proven, Signature: in.Signature, Fault: record.Fault{
 		Name: in.Name, Verb: in.Verb, Line: in.Line, At: duration(in.At), For: duration(in.For), Nodes: in.Nodes, Onset: in.Onset.edge(),
 		Heal: in.Heal.edge(), Means: in.Means, Proof: in.Proof, Ended: in.Ended, Problem: in.Problem,
+		Trigger: in.Trigger, Drawn: in.Drawn, Role: in.Role, Renewed: in.Renewed, Collateral: in.Collateral,
 	}}
 	return nil
 }

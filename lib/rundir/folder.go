@@ -22,6 +22,7 @@ const (
 	trialsDir     = "trials"
 	recordingFile = "recording.jsonl.gz"
 	logsDir       = "logs"
+	journalFile   = "faults.journal.jsonl"
 )
 
 // A Folder is a run's folder on disk.
@@ -84,6 +85,19 @@ func (f *Folder) LogDir(arm string, block int) (string, error) {
 		return "", fmt.Errorf("make the folder for logs: %w", err)
 	}
 	return dir, nil
+}
+
+// Journal opens the journal of a trial's faults, to append to. Who opened it closes it.
+func (f *Folder) Journal(arm string, block int) (*os.File, error) {
+	dir := f.Path(TrialDir(arm, block))
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		var file *os.File
+		if file, err = os.OpenFile(filepath.Join(dir, journalFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644); err == nil {
+			return file, nil
+		}
+	}
+	return nil, fmt.Errorf("open the journal of faults: %w", err)
 }
 
 // SaveRecording writes a trial's recording.

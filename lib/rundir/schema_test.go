@@ -72,7 +72,8 @@ func TestReadmeNamesKeys(t *testing.T) {
 func TestFault(t *testing.T) {
 	want := rundir.Fault{Arm: "a", Block: 1, Order: 2, Proven: true, Signature: map[string]uint64{"timeout": 3}, Fault: record.Fault{
 		Name: "crash", Verb: "kill", At: 10 * time.Second, For: 1500 * time.Millisecond, Nodes: []string{"app-1"},
-		Onset: &record.Edge{From: 10_001_234_567, To: 10_002_345_678, Source: "engine"}, Means: "m", Proof: []record.Proof{{Node: "app-1", What: "die", OK: true}},
+		Onset: &record.Edge{From: 10_001_234_567, To: 10_002_345_678, Source: "engine"}, Means: "m", Proof: []record.Proof{{Node: "app-1", What: "die", OK: true, Asked: "delay 100ms", Delivered: "100.2 ms at the median"}},
+		Trigger: "2s after crash healed", Drawn: "nemesis", Role: "exec redis-cli role", Renewed: []string{"app-1: in force again"}, Collateral: []string{"app-2: died"},
 	}}
 	b, err := json.Marshal(want)
 	check(t, err)

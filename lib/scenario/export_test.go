@@ -13,6 +13,8 @@ func Words(kinds fault.Kinds) map[string]bool {
 				words[k.name] = k.later
 				walk(k.form)
 			}
+		case shared:
+			walk(f.form)
 		case many:
 			walk(f.of)
 		case table:

@@ -383,7 +383,7 @@ func (f either) schema() object {
 
 func (f either) read(r *reader, n *yaml.Node) (any, bool) {
 	switch {
-	case n.Kind == yaml.MappingNode:
+	case n.Kind == yaml.MappingNode, f.long.empty && coreType(n) == "null":
 		return f.long.read(r, n)
 	case n.Kind == yaml.ScalarNode && coreType(n) != "null":
 		return f.short.read(r, n)
@@ -476,13 +476,37 @@ func (f check) read(r *reader, n *yaml.Node) (any, bool) {
 	if err == nil {
 		return c, true
 	}
+	r.syntaxError(n, err)
+	return nil, false
+}
+
+// condition is what `when` says: comparisons joined by `and`.
+type condition struct{}
+
+func (condition) String() string { return "comparisons joined by and, such as p99 > 200ms" }
+
+func (condition) schema() object { return check{}.schema() }
+
+func (f condition) read(r *reader, n *yaml.Node) (any, bool) {
+	if n.Kind != yaml.ScalarNode || coreType(n) != "string" {
+		return r.want(n, f)
+	}
+	c, err := slo.ParseCondition(n.Value)
+	if err == nil {
+		return c, true
+	}
+	r.syntaxError(n, err)
+	return nil, false
+}
+
+// syntaxError reports what is wrong in an expression, at its place within the node.
+func (r *reader) syntaxError(n *yaml.Node, err error) {
 	var bad *slo.SyntaxError
 	if !errors.As(err, &bad) {
 		bad = &slo.SyntaxError{Length: len(n.Value), Msg: err.Error()}
 	}
 	e := r.wrongAt(r.src.within(n, bad.Offset, bad.Length), "%s", bad.Msg)
 	e.Nearest, e.Expected = bad.Nearest, bad.Expected
-	return nil, false
 }
 
 // tree is any YAML that has a JSON form; reading gives what encoding/json takes.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/tutti-bench/tutti/lib/scenario"
@@ -51,8 +52,17 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 			t.Errorf("an empty arm: %+v", a)
 		}
 		for _, f := range a.Faults {
-			if f.Name == "" || f.Verb == "" || f.Fault == nil || f.Selector.Service == "" || f.At < 0 || f.At >= s.Load.For {
+			if f.Name == "" || f.Verb == "" || f.At < 0 || f.At >= s.Load.For {
 				t.Errorf("an empty fault: %+v", f)
+			}
+			if f.Random != nil && (len(f.Random.Verbs) == 0 || f.Random.Every <= 0 || f.Random.Max < f.Random.Min || len(f.Draws(s.Load.For)) == 0) {
+				t.Errorf("an empty nemesis: %+v", f.Random)
+			}
+			if f.Random == nil && (f.Fault == nil || scenario.Anywhere(f, kinds()[f.Verb])) {
+				t.Errorf("a fault of nothing: %+v", f)
+			}
+			if f.After != nil && (f.At != 0 || !slices.ContainsFunc(a.Faults, func(o scenario.Fault) bool { return o.Name == f.After.Fault })) || f.When != nil && len(f.When.Comparisons) == 0 {
+				t.Errorf("a fault without its trigger: %+v", f)
 			}
 		}
 	}

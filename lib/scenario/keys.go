@@ -16,9 +16,11 @@ import (
 type keys struct {
 	name   string // of the mapping, for messages: "load", "a fault"
 	list   []key
-	group  string            // what the keys with choice are: exactly one of them must be there
+	groups []string          // exactly one key of each must be there; what nobody knows is taken for one of the first
+	needs  []string          // at least one of these keys must be there; the first is the usual one
 	belong map[string]string // keys that stand elsewhere, and where
 	empty  bool              // nothing at all is an empty mapping
+	item   bool              // it is one of a list
 	brief  string            // what may stand there, with an example; "" is made of the name
 }
 
@@ -28,7 +30,7 @@ type key struct {
 	doc      string
 	form     form // nil if later
 	required bool
-	choice   bool   // one of the keys of which exactly one must be there
+	group    string // of which exactly one key must be there: "verb", "method"; "" for none
 	later    bool   // part of the format, and lacked by this version
 	instead  string // of a later one: what to write today, or ""
 	def      string // default, as the docs say it
@@ -38,8 +40,8 @@ type key struct {
 type fields struct {
 	node *yaml.Node
 	at   map[string]item
-	// chosen is the key of the group, "" if it is missing or wrong.
-	chosen string
+	// chosen are the keys of the groups, by group; none if it is missing or wrong.
+	chosen map[string]string
 }
 
 // get returns the value of a key, or def if it is absent or unreadable.
@@ -92,11 +94,11 @@ func (k *keys) names() []string {
 	return names
 }
 
-// choices lists the keys of the group.
-func (k *keys) choices() []string {
+// choices lists the keys of a group.
+func (k *keys) choices(group string) []string {
 	var names []string
 	for _, one := range k.list {
-		if one.choice && !one.later {
+		if one.group == group && !one.later {
 			names = append(names, one.name)
 		}
 	}
@@ -112,9 +114,11 @@ func (k *keys) find(name string) (key, bool) {
 }
 
 func (k *keys) read(r *reader, n *yaml.Node) (any, bool) {
-	f := &fields{node: n, at: make(map[string]item)}
+	f := &fields{node: n, at: make(map[string]item), chosen: make(map[string]string)}
 	if n.Kind == yaml.ScalarNode && coreType(n) == "null" && k.empty {
-		return f, true
+		errors := len(r.errs)
+		k.missing(r, f, nil)
+		return f, len(r.errs) == errors
 	}
 	if n.Kind != yaml.MappingNode {
 		return r.want(n, k)
@@ -136,8 +140,8 @@ func (k *keys) read(r *reader, n *yaml.Node) (any, bool) {
 			complete = complete && !ofGroup
 		case one.later:
 			e := r.lacks(name, fmt.Sprintf("%q", one.name))
-			if e.Expected = one.instead; one.choice {
-				e.expect("one %s: %s", k.group, list(k.choices(), "or"))
+			if e.Expected = one.instead; one.group != "" {
+				e.expect("one %s: %s", one.group, list(k.choices(one.group), "or"))
 			}
 			complete = false
 		default:
@@ -152,13 +156,15 @@ func (k *keys) read(r *reader, n *yaml.Node) (any, bool) {
 
 // take reads the value of a known key.
 func (k *keys) take(r *reader, f *fields, one key, name, value *yaml.Node) {
-	if one.choice && f.chosen != "" {
-		r.wrong(name, "%s has one %s, and here are two: %s and %s", k.name, k.group, f.chosen, one.name).
-			expect("one of them, or two items in the list")
+	if first := f.chosen[one.group]; one.group != "" && first != "" {
+		e := r.wrong(name, "%s has one %s, and here are two: %s and %s", k.name, one.group, first, one.name).expect("one of them")
+		if one.group == k.groups[0] && k.item {
+			e.expect("one of them, or two items in the list")
+		}
 		return
 	}
-	if one.choice {
-		f.chosen = one.name
+	if one.group != "" {
+		f.chosen[one.group] = one.name
 	}
 	v, ok := one.form.read(r, value)
 	if !ok {
@@ -179,9 +185,9 @@ func (k *keys) unknown(r *reader, n, name *yaml.Node) (string, bool) {
 		all = append(all, one.name)
 	}
 	meant, _ := k.find(slo.Nearest(name.Value, all))
-	ofGroup := k.group != "" && !k.hasChoice(n) && (meant.name == "" || meant.choice)
-	if ofGroup {
-		e := r.wrong(name, "unknown %s %s", k.groupName(), quote(name.Value)).expect("one %s: %s", k.group, list(k.choices(), "or"))
+	if len(k.groups) > 0 && !k.hasChoice(n, k.groups[0]) && (meant.name == "" || meant.group == k.groups[0]) {
+		e := r.wrong(name, "unknown %s %s", k.groupName(), quote(name.Value)).
+			expect("one %s: %s", k.groups[0], list(k.choices(k.groups[0]), "or"))
 		e.Nearest = meant.name
 		return meant.name, true
 	}
@@ -191,12 +197,12 @@ func (k *keys) unknown(r *reader, n, name *yaml.Node) (string, bool) {
 }
 
 // groupName is "fault verb" or "request method".
-func (k *keys) groupName() string { return strings.TrimPrefix(k.name, "a ") + " " + k.group }
+func (k *keys) groupName() string { return strings.TrimPrefix(k.name, "a ") + " " + k.groups[0] }
 
-// hasChoice reports whether one of the group's keys is in the mapping.
-func (k *keys) hasChoice(n *yaml.Node) bool {
+// hasChoice reports whether one of a group's keys is in the mapping.
+func (k *keys) hasChoice(n *yaml.Node, group string) bool {
 	for i := 0; i < len(n.Content); i += 2 {
-		if one, ok := k.find(deref(n.Content[i]).Value); ok && one.choice {
+		if one, ok := k.find(deref(n.Content[i]).Value); ok && one.group == group {
 			return true
 		}
 	}
@@ -210,16 +216,25 @@ func (k *keys) missing(r *reader, f *fields, guessed map[string]bool) {
 			r.wrong(r.head(f.node), "%s lacks %q", k.name, one.name).expect("%s: %s", one.name, one.form)
 		}
 	}
-	if k.group != "" && f.chosen == "" {
-		r.wrong(r.head(f.node), "%s lacks its %s", k.name, k.group).
-			expect("one %s: %s", k.group, list(k.choices(), "or"))
+	for _, group := range k.groups {
+		choices := k.choices(group)
+		if f.chosen[group] == "" && !slices.ContainsFunc(choices, func(c string) bool { return guessed[c] }) {
+			r.wrong(r.head(f.node), "%s lacks its %s", k.name, group).expect("one %s: %s", group, list(choices, "or"))
+		}
+	}
+	if len(k.needs) > 0 && !slices.ContainsFunc(k.needs, func(name string) bool { return f.has(name) || guessed[name] }) {
+		one, _ := k.find(k.needs[0])
+		e := r.wrong(r.head(f.node), "%s lacks %q", k.name, one.name).expect("%s: %s", one.name, one.form)
+		if len(k.needs) > 1 {
+			e.Expected += "; or " + list(k.needs[1:], "or")
+		}
 	}
 }
 
 func (k *keys) schema() object {
 	properties := make(object)
 	var required []string
-	var choices []object
+	choices := make(map[string][]object)
 	for _, one := range k.list {
 		if one.later {
 			continue
@@ -236,8 +251,8 @@ func (k *keys) schema() object {
 		if one.required {
 			required = append(required, one.name)
 		}
-		if one.choice {
-			choices = append(choices, object{"required": []string{one.name}})
+		if one.group != "" {
+			choices[one.group] = append(choices[one.group], object{"required": []string{one.name}})
 		}
 	}
 	s := object{"type": "object", "properties": properties, "additionalProperties": false}
@@ -247,8 +262,21 @@ func (k *keys) schema() object {
 	if required != nil {
 		s["required"] = required
 	}
-	if choices != nil {
-		s["oneOf"] = choices
+	if len(k.groups) == 1 {
+		s["oneOf"] = choices[k.groups[0]]
+	} else if len(k.groups) > 1 {
+		all := make([]object, len(k.groups))
+		for i, group := range k.groups {
+			all[i] = object{"oneOf": choices[group]}
+		}
+		s["allOf"] = all
+	}
+	if len(k.needs) > 0 {
+		some := make([]object, len(k.needs))
+		for i, name := range k.needs {
+			some[i] = object{"required": []string{name}}
+		}
+		s["anyOf"] = some
 	}
 	return s
 }

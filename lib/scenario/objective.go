@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -157,24 +156,51 @@ func quoted(words []string) []string {
 	return q
 }
 
+// faults are those of a trial of the arm.
+func (c *checker) faults(arm Arm) []timed { return trialFaults(arm.Faults, c.kinds, c.s.Load.For) }
+
+// faultNames lists them for a message: of what one random fault draws only the ends.
+func faultNames(of []timed, show func(string) string) string {
+	var names []string
+	for i, f := range of {
+		first := f.of == "" || i == 0 || of[i-1].of != f.of
+		last := f.of == "" || i == len(of)-1 || of[i+1].of != f.of
+		switch {
+		case first:
+			names = append(names, show(f.name))
+		case last:
+			names[len(names)-1] += " … " + show(f.name)
+		}
+	}
+	return list(names, "or")
+}
+
 // fault checks which fault a metric is about, and fills in the only one.
 func (c *checker) fault(m slo.Metric, arm Arm) slo.Metric {
-	var names []string
-	for _, f := range arm.Faults {
-		names = append(names, f.Name)
+	all := c.faults(arm)
+	names := make([]string, len(all))
+	for i, f := range all {
+		names[i] = f.name
 	}
+	plain := func(name string) string { return name }
+	random := slices.IndexFunc(all, func(f timed) bool { return f.of != "" && f.of == m.Ref.Fault })
 	switch {
 	case len(names) == 0:
 		c.wrongAt(c.word(m, m.Ref.Metric), "arm %s has no fault, so there is no %s", arm.Name, m.Ref.Metric).
 			expect("a metric without a fault, or a fault in that arm")
 	case m.Ref.Fault == "" && len(names) > 1:
 		c.wrongAt(c.word(m, m.Ref.Metric), "%s of which fault? arm %s has %d", m.Ref.Metric, arm.Name, len(names)).
-			expect(`%s{fault="…"} with %s`, m.Ref.Metric, list(names, "or"))
+			expect(`%s{fault="…"} with %s`, m.Ref.Metric, faultNames(all, plain))
 	case m.Ref.Fault == "":
 		m.Ref.Fault = names[0]
-	case !slices.Contains(names, m.Ref.Fault):
+	case slices.Contains(names, m.Ref.Fault):
+	case random >= 0:
+		drawn := slices.DeleteFunc(slices.Clone(all), func(f timed) bool { return f.of != m.Ref.Fault })
+		c.wrongAt(c.word(m, strconv.Quote(m.Ref.Fault)), "%s is a random fault, and %s is of one that it draws", m.Ref.Fault, m.Ref.Metric).
+			expect("%s", faultNames(drawn, quote))
+	default:
 		c.wrongAt(c.word(m, strconv.Quote(m.Ref.Fault)), "arm %s has no fault named %s", arm.Name, quote(m.Ref.Fault)).
-			near(m.Ref.Fault, names).expect("%s", list(quoted(names), "or"))
+			near(m.Ref.Fault, names).expect("%s", faultNames(all, quote))
 	}
 	return m
 }
@@ -184,33 +210,27 @@ func (c *checker) phase(m slo.Metric, arm Arm) {
 	phase := m.Ref.Phase
 	at := c.word(m, string(phase)+".")
 	at.length = len(phase)
-	if len(arm.Faults) == 0 {
+	faults := c.faults(arm)
+	if len(faults) == 0 {
 		c.wrongAt(at, "arm %s has no fault, so there is no phase %s", arm.Name, phase).expect("%s.%s", arm.Name, m.Ref.Metric)
 		return
 	}
-	first := slices.MinFunc(arm.Faults, func(a, b Fault) int { return int(a.At - b.At) })
-	if phase == analysis.Before && first.At <= c.s.Load.Timeout {
-		c.wrongAt(at, "there is no phase before: it ends a timeout (%s) before fault %s, which comes at %s",
-			short(c.s.Load.Timeout), first.Name, short(first.At)).expect("a later fault, or a shorter timeout")
-	}
-	for _, f := range arm.Faults {
-		if phase == analysis.After && c.end(f) >= c.s.Load.For {
-			c.wrongAt(at, "there is no phase after: fault %s is in force until measured load ends", f.Name).
+	for _, f := range faults {
+		if phase == analysis.Before && !f.open && f.from <= c.s.Load.Timeout {
+			c.wrongAt(at, "there is no phase before: it ends a timeout (%s) before fault %s, which comes at %s",
+				short(c.s.Load.Timeout), f.name, short(f.from)).expect("a later fault, or a shorter timeout")
+			return
+		}
+		if phase == analysis.After && f.to >= c.s.Load.For {
+			may := "is"
+			if f.of != "" {
+				may = "may be"
+			}
+			c.wrongAt(at, "there is no phase after: fault %s %s in force until measured load ends", f.name, may).
 				expect("a fault whose \"for\" ends earlier")
 			return
 		}
 	}
-}
-
-// end is when a fault is undone, as planned.
-func (c *checker) end(f Fault) time.Duration {
-	switch {
-	case c.kinds[f.Verb].NoFor:
-		return f.At
-	case f.For == 0:
-		return c.s.Load.For
-	}
-	return min(f.At+f.For, c.s.Load.For)
 }
 
 // possible refuses a limit on a ratio that lies outside 0…1: mostly a forgotten percent sign.
@@ -247,14 +267,14 @@ func (c *checker) reachable(cmp slo.Comparison) {
 		return
 	}
 	i := slices.IndexFunc(c.s.Arms, func(a Arm) bool { return a.Name == m.Arm })
-	j := slices.IndexFunc(c.s.Arms[i].Faults, func(f Fault) bool { return f.Name == m.Ref.Fault })
-	f := c.s.Arms[i].Faults[j]
+	faults := c.faults(c.s.Arms[i])
+	f := faults[slices.IndexFunc(faults, func(f timed) bool { return f.name == m.Ref.Fault })]
 	end := c.s.Load.For
-	if m.Ref.Metric == "failover" {
-		end = c.end(f)
+	if m.Ref.Metric == "failover" && !f.open {
+		end = f.to
 	}
 	hold := analysis.Hold(c.s.Load.Rate)
-	seen := end - hold - f.At
+	seen := end - hold - f.from
 	if limit <= seen.Seconds() {
 		return
 	}
@@ -264,9 +284,9 @@ func (c *checker) reachable(cmp slo.Comparison) {
 	}
 	if seen <= 0 {
 		c.wrongAt(c.word(m, m.Ref.Metric), "%s cannot be seen: fault %s comes at %s, and a hold of %s does not fit before %s",
-			m.Ref.Metric, f.Name, short(f.At), short(hold), what).expect("an earlier fault, or more time after it")
+			m.Ref.Metric, f.name, short(f.from), short(hold), what).expect("an earlier fault, or more time after it")
 		return
 	}
 	c.wrongAt(c.src.of(c.at), "this limit cannot be judged: fault %s leaves %s to look at (%s − %s of hold − %s)",
-		f.Name, short(seen), what, short(hold), short(f.At)).expect("at most %s, or more time after the fault", short(seen))
+		f.name, short(seen), what, short(hold), short(f.from)).expect("at most %s, or more time after the fault", short(seen))
 }

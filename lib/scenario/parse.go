@@ -118,8 +118,7 @@ func (b *builder) inherit(arm *Arm, f *fields) {
 func (b *builder) arms(s *Scenario, top *fields) {
 	errors := len(b.errs)
 	target := get[*fields](top, "target", nil)
-	faults := b.faults(get[[]item](top, "faults", nil), s.Load)
-	base := Arm{Env: make(map[string]string), Ready: Ready{Within: DefaultWithin}, Faults: faults}
+	base := Arm{Env: make(map[string]string), Ready: Ready{Within: DefaultWithin}}
 	b.inherit(&base, target)
 	if target != nil {
 		base.NodeHeader, base.Attempts = target.text("node_header"), target.text("attempts_header")
@@ -127,6 +126,7 @@ func (b *builder) arms(s *Scenario, top *fields) {
 			base.Health = &HealthCheck{Interval: h.duration("interval", 0), Timeout: h.duration("timeout", 0), Fails: int(get(h, "fails", int64(0)))}
 		}
 	}
+	base.Faults = b.faults(get[[]item](top, "faults", nil), s.Load, base.NodeHeader)
 	arms := get[[]item](top, "arms", nil)
 	b.allArms = !top.has("arms") || len(arms) == len(top.valueOf("arms").Content)/2
 	if !top.has("arms") {
@@ -176,7 +176,7 @@ func (b *builder) arm(base Arm, i item, load Load) Arm {
 		arm.Scale[s.key.Value] = int(s.v.(int64))
 	}
 	if f.has("faults") {
-		arm.Faults = b.faults(get[[]item](f, "faults", nil), load)
+		arm.Faults = b.faults(get[[]item](f, "faults", nil), load, base.NodeHeader)
 	}
 	return arm
 }
@@ -233,93 +233,3 @@ func (b *builder) ingress(i item) *url.URL {
 }
 
 var hostAndPort = regexp.MustCompile(`^[A-Za-z0-9._-]+(:[0-9]+)?$`)
-
-// faults makes the faults of a list, and names those that have no name.
-func (b *builder) faults(items []item, load Load) []Fault {
-	var all []Fault
-	nodes := make(map[string]*yaml.Node)
-	count := make(map[string]int)
-	for _, i := range items {
-		f, ok := i.v.(*fields)
-		if !ok || f.chosen == "" {
-			continue
-		}
-		one, ok := b.fault(f)
-		if !ok {
-			continue
-		}
-		one.Line = i.node.Line
-		key := one.Verb + "-" + one.Selector.Service
-		count[key]++
-		at := f.valueOf("name")
-		if one.Name == "" {
-			one.Name = fmt.Sprintf("%s-%d", key, count[key])
-			at = f.at[f.chosen].key
-		}
-		if first := nodes[one.Name]; first != nil {
-			b.wrong(at, "two faults are named %q", one.Name).expect("another name; the first stands in line %d", first.Line)
-		}
-		nodes[one.Name] = at
-		if load.For > 0 && one.At >= load.For {
-			b.wrong(f.valueOf("at"), "measured load is over by then").expect("less than %s, which is load.for", short(load.For))
-		}
-		all = append(all, one)
-	}
-	return all
-}
-
-func (b *builder) fault(f *fields) (Fault, bool) {
-	verb := f.at[f.chosen]
-	kind := b.kinds[f.chosen]
-	one := Fault{Name: f.text("name"), Verb: f.chosen, At: f.duration("at", 0), For: f.duration("for", 0), Params: fault.Params{}}
-	if kind.NoFor && f.has("for") {
-		b.wrong(f.at["for"].key, "%s is over when it has happened: it has no \"for\"", f.chosen).expect("the fault without for")
-	}
-	switch v := verb.v.(type) {
-	case string:
-		one.Selector.Service = v
-	case *fields:
-		one.Selector = b.selector(v)
-		for _, p := range kind.Params {
-			switch i := v.at[p.Name]; value := i.v.(type) {
-			case time.Duration:
-				one.Params[p.Name] = value
-			case int64:
-				one.Params[p.Name] = int(value)
-			}
-		}
-	default:
-		return one, false // reported
-	}
-	for _, p := range kind.Params {
-		if _, isText := verb.v.(string); p.Required && isText {
-			b.wrong(verb.node, "%s lacks %q", f.chosen, p.Name).
-				expect("a mapping, such as %s: {service: %s, %s: …}", f.chosen, one.Selector.Service, p.Name)
-			return one, false
-		}
-	}
-	if one.Selector.Service == "" || kind.New == nil {
-		return one, false // reported; a kind without New is only in the vocabulary
-	}
-	made, err := kind.New(one.Params)
-	if err != nil {
-		b.wrong(verb.node, "%s: %s", f.chosen, visible(err.Error()))
-		return one, false
-	}
-	one.Fault = made
-	return one, true
-}
-
-func (b *builder) selector(f *fields) fault.Selector {
-	s := fault.Selector{Service: f.text("service"), Replica: int(get(f, "replica", int64(0)))}
-	if p, ok := f.at["pick"].v.(pick); ok {
-		s.All, s.Count, s.Share = p.all, p.count, p.share
-		if s.Count == 1 {
-			s.Count = 0 // one is the default
-		}
-	}
-	if f.has("pick") && f.has("replica") {
-		b.wrong(f.at["replica"].key, "pick and replica both choose nodes").expect("one of them")
-	}
-	return s
-}

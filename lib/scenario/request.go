@@ -46,16 +46,16 @@ func (b *builder) request(i item) (load.Request, bool) {
 		return one, b.path(i.node, len(line)-len(trimmed), trimmed)
 	}
 	f, ok := i.v.(*fields)
-	if !ok || f.chosen == "" {
+	if !ok || f.chosen["method"] == "" {
 		return load.Request{}, false
 	}
-	path := f.at[f.chosen]
+	path := f.at[f.chosen["method"]]
 	p, ok := path.v.(string)
 	if !ok {
 		return load.Request{}, false
 	}
 	one := load.Request{
-		Name: f.text("name"), Weight: get(f, "weight", 1.0), Method: f.chosen, Path: p, Body: f.text("body"),
+		Name: f.text("name"), Weight: get(f, "weight", 1.0), Method: f.chosen["method"], Path: p, Body: f.text("body"),
 	}
 	if one.Name == "" {
 		one.Name = one.Method + " " + one.Path

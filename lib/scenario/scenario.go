@@ -64,14 +64,40 @@ type Load struct {
 	Requests []load.Request
 }
 
-// A Fault is one planned fault.
+// A Fault is one planned fault. One of At, After and When says when.
 type Fault struct {
 	Name     string
 	Verb     string
 	At       time.Duration
-	For      time.Duration // 0: until measured load ends
+	After    *After         // nil: not after another fault
+	When     *slo.Condition // nil: not when something is measured
+	For      time.Duration  // 0: until measured load ends
 	Selector fault.Selector
 	Params   fault.Params
-	Fault    fault.Fault // made by the verb's Kind
+	Fault    fault.Fault // made by the verb's Kind; nil for random
+	Random   *Random     // of the verb random, else nil
+	Drawn    string      // the random fault that the plan drew it of, else ""
 	Line     int
+}
+
+// An After is a moment told by another fault.
+type After struct {
+	Fault string
+	Event string // Onset, Healed
+	Delay time.Duration
+}
+
+// The events of a fault that another one can wait for.
+const (
+	Onset  = "onset"
+	Healed = "healed"
+)
+
+// A Random is a nemesis: from At on, and Every so often until its For is over, one of Verbs hits one of Services
+// for a length between Min and Max. The plan draws all of it.
+type Random struct {
+	Verbs    []Fault  // without names and times; their Selector's Service is empty where Services say it
+	Services []string //
+	Every    time.Duration
+	Min, Max time.Duration
 }

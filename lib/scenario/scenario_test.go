@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // A nothing is a fault that is never injected here.
 type nothing struct{ params fault.Params }
 
-func (nothing) Inject(context.Context, target.Cluster, []target.Node) ([]target.Effect, fault.Revert, error) {
+func (nothing) Inject(context.Context, *fault.Site, []target.Node) ([]target.Effect, fault.Revert, error) {
 	return nil, nil, errors.New("not in this test")
 }
 
@@ -48,7 +48,49 @@ func kinds() fault.Kinds {
 			}
 			return nothing{p}, nil
 		}},
+		"latency": {Summary: "delay packets", New: made, Params: []fault.Param{
+			{Name: "delay", Type: fault.Duration, Required: true, Summary: "added to each packet"},
+			{Name: "jitter", Type: fault.Duration, Summary: "its standard deviation; default 0s"},
+			{Name: "from", Type: fault.Peer, Summary: "of packets from there alone; default any"},
+			{Name: "direction", Type: fault.Word, Words: []string{"in", "out", "both"}, Summary: "which packets; default in"},
+		}},
+		"loss": {Summary: "lose packets", New: made, Params: []fault.Param{
+			{Name: "share", Type: fault.Share, Required: true, Summary: "of the packets"},
+		}},
+		"bandwidth": {Summary: "limit the bandwidth", New: made, Params: []fault.Param{
+			{Name: "rate", Type: fault.BitRate, Required: true, Summary: "at most"},
+		}},
+		"refuse": {Summary: "refuse connections", New: made, Params: []fault.Param{{Name: "port", Type: fault.Port, Summary: "default all"}}},
+		"partition": {Summary: "cut nodes off from one another", New: cut, Params: []fault.Param{
+			{Name: "between", Type: fault.Groups, Alone: true, Summary: "groups that do not reach one another"},
+			{Name: "from", Type: fault.Peer, Alone: true, Summary: "whose packets are dropped"},
+			{Name: "to", Type: fault.Peer, Alone: true, Summary: "where they are"},
+		}},
+		"http": {Summary: "change answers", New: made, Params: []fault.Param{
+			{Name: "path", Type: fault.Path, Summary: "of the requests"},
+			{Name: "status", Type: fault.Status, Summary: "of the answers"},
+			{Name: "cut", Type: fault.Switch, Summary: "in the middle of the body"},
+		}},
+		"cpu": {Summary: "take CPU away", New: made, Params: []fault.Param{{Name: "limit", Type: fault.Number, Summary: "cores"}}},
+		"disk-full": {Summary: "fill a volume", New: made, Params: []fault.Param{
+			{Name: "volume", Type: fault.Text, Required: true, Summary: "by its name"}, {Name: "size", Type: fault.Size, Summary: "of the volume"},
+		}},
+		"clock": {Summary: "set the clock", New: made, Params: []fault.Param{{Name: "skew", Type: fault.SignedDuration, Required: true, Summary: "added to the time"}}},
+		"exec": {Summary: "run a command", New: made, Params: []fault.Param{
+			{Name: "command", Type: fault.Command, Required: true, Summary: "what to run"}, {Name: "undo", Type: fault.Command, Summary: "what undoes it"},
+		}},
 	}
+}
+
+// cut is a fault whose parameters go together only so.
+func cut(p fault.Params) (fault.Fault, error) {
+	switch {
+	case p.Has("between") && (p.Has("from") || p.Has("to")):
+		return nil, errors.New("between, or from and to")
+	case p.Has("from") != p.Has("to"):
+		return nil, errors.New("from and to go together")
+	}
+	return nothing{p}, nil
 }
 
 func TestMistakes(t *testing.T) {
@@ -246,5 +288,83 @@ func checkEqual[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%s:\ngot  %+v\nwant %+v", what, got, want)
+	}
+}
+
+// Every trigger, every way to choose nodes and every type of parameter is what it says.
+func TestEveryFault(t *testing.T) {
+	s := parse(t, "testdata/valid/faults.yaml")
+	checkWhole(t, s)
+	by := make(map[string]scenario.Fault)
+	var names []string
+	for _, f := range s.Arms[0].Faults {
+		by[f.Name] = f
+		names = append(names, f.Name)
+	}
+	checkEqual(t, "names", strings.Join(names, " "), "crash latency-app-1 third pause-app-1 kill-1 kill-2 kill-db-1 kill-db-2 kill-db-3 partition-1 partition-2 partition-3 "+
+		"partition-app-1 bandwidth-app-1 refuse-app-1 http-app-1 cpu-app-1 disk-full-db-1 clock-db-1 exec-db-1 nemesis random-2")
+
+	checkEqual(t, "after", *by["latency-app-1"].After, scenario.After{Fault: "crash", Event: scenario.Healed, Delay: 2 * time.Second})
+	checkEqual(t, "after", *by["third"].After, scenario.After{Fault: "latency-app-1", Event: scenario.Onset})
+	when := by["pause-app-1"].When
+	checkEqual(t, "when", []any{when.Text, when.String()}, []any{
+		`p99 > 200ms and error_rate{request="GET /"} < 5%`, `p99 > 0.2s and error_rate{request="GET /"} < 5%`,
+	})
+
+	for name, want := range map[string]fault.Selector{
+		"third": {Zone: "1"}, "pause-app-1": {Service: "app", Zone: "a", Count: 2}, "kill-1": {Zone: "b"}, "kill-2": {Zone: "b", Count: 1},
+		"kill-db-1":   {Service: "db", All: true, Role: &fault.Role{Get: "http://:2379/metrics", Contains: "leader 1", Status: 200}},
+		"kill-db-2":   {Service: "db", Role: &fault.Role{Get: "http://:80", JSON: "cluster.leader.0", Equals: "5"}},
+		"kill-db-3":   {Service: "db", Role: &fault.Role{Exec: []string{"redis-cli", "role"}, Contains: "master"}},
+		"partition-1": {}, "partition-app-1": {Service: "app", Share: 0.5},
+	} {
+		checkEqual(t, name, by[name].Selector, want)
+	}
+	for name, want := range map[string]fault.Params{
+		"latency-app-1":   {"delay": 100 * time.Millisecond, "jitter": 10 * time.Millisecond, "from": "lb-1", "direction": "both"},
+		"third":           {"share": 0.125},
+		"partition-1":     {"between": [][]string{{"app"}, {"db-1"}}},
+		"partition-2":     {"between": [][]string{{"app-1", "app-2"}, {"app-3"}, {"db"}}},
+		"partition-3":     {"from": "app", "to": "db"},
+		"bandwidth-app-1": {"rate": int64(1_500_000)},
+		"refuse-app-1":    {"port": 8080},
+		"http-app-1":      {"path": "/items", "status": 503, "cut": true},
+		"cpu-app-1":       {"limit": 0.2},
+		"disk-full-db-1":  {"volume": "data", "size": int64(64 << 20)},
+		"clock-db-1":      {"skew": -90 * time.Second},
+		"exec-db-1":       {"command": []string{"rm", "-f", "5"}, "undo": []string{"sh", "-c", "echo $HOME > /x; date", "a b", "c d"}},
+	} {
+		checkEqual(t, name, by[name].Params, want)
+		checkEqual(t, name+" was made of them", by[name].Fault, fault.Fault(nothing{want}))
+	}
+}
+
+// A nemesis has its verbs, and its draws have their times before anything is drawn.
+func TestRandom(t *testing.T) {
+	s := parse(t, "testdata/valid/faults.yaml")
+	faults := s.Arms[0].Faults
+	nemesis, restarts := faults[len(faults)-2], faults[len(faults)-1]
+	r := nemesis.Random
+	checkEqual(t, "nemesis", []any{r.Services, r.Every, r.Min, r.Max, nemesis.Fault}, []any{
+		[]string{"app", "db"}, 8 * time.Second, 2 * time.Second, 5 * time.Second, fault.Fault(nil),
+	})
+	var verbs, free []string
+	for _, v := range r.Verbs {
+		verbs = append(verbs, v.Verb)
+		if scenario.Anywhere(v, kinds()[v.Verb]) {
+			free = append(free, v.Verb)
+		}
+		if v.Name != "" || v.At != 0 || v.For != 0 || v.Fault == nil {
+			t.Errorf("a verb has a name, a time, or no fault: %+v", v)
+		}
+	}
+	checkEqual(t, "verbs", strings.Join(verbs, " "), "kill pause latency stop restart kill partition scale")
+	checkEqual(t, "verbs without a service", strings.Join(free, " "), "pause latency stop restart scale")
+	second := time.Second
+	checkEqual(t, "times", nemesis.Draws(s.Load.For), []time.Duration{40 * second, 48 * second, 56 * second, 64 * second})
+	checkEqual(t, "times to the end of load", restarts.Draws(s.Load.For), []time.Duration{80 * second, 90 * second})
+	checkEqual(t, "its name", nemesis.DrawName(3), "nemesis-4")
+	if none := faults[0].Draws(s.Load.For); none != nil {
+		t.Errorf("kill draws %v", none)
 	}
 }

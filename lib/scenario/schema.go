@@ -14,9 +14,31 @@ func Schema(kinds fault.Kinds) ([]byte, error) {
 	s := vocabulary(kinds).schema()
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = "A tutti scenario"
+	defs := make(object)
+	for _, f := range definitions(kinds) {
+		defs[f.name] = f.form.schema()
+	}
+	s["$defs"] = defs
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write the schema of scenario files: %w", err)
 	}
 	return append(b, '\n'), nil
+}
+
+// A shared form stands in several places, and the schema says it once.
+type shared struct {
+	form
+	name string
+}
+
+func (f shared) schema() object { return object{"$ref": "#/$defs/" + f.name} }
+
+// definitions are all shared forms.
+func definitions(kinds fault.Kinds) []shared {
+	all := []shared{faultList(kinds), roleForm()}
+	for _, verb := range verbNames(kinds) {
+		all = append(all, verbForm(verb, kinds[verb], false), verbForm(verb, kinds[verb], true))
+	}
+	return all
 }

@@ -1,10 +1,8 @@
 package scenario
 
 import (
-	"maps"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,12 +51,12 @@ func fixRequestLine(line string) string {
 var laterVerbs = []string{
 	"kill", "crash", "stop", "remove", "restart", "rolling-restart", "pause", "stutter", "scale", "oom",
 	"partition", "blackhole", "refuse", "reset", "latency", "loss", "duplicate", "corrupt", "reorder", "bandwidth",
-	"dns", "http", "cpu", "memory", "disk-full", "disk-slow", "clock", "exec", "random",
+	"dns", "http", "cpu", "memory", "disk-full", "disk-slow", "clock", "exec",
 }
 
 // vocabulary is the whole format, as this version has it with these verbs.
 func vocabulary(kinds fault.Kinds) *keys {
-	faults := many{of: faultKeys(kinds), what: "a list of faults, such as - {at: 10s, kill: app, for: 10s}", max: 100}
+	faults := faultList(kinds)
 	return &keys{name: "the scenario", list: []key{
 		{name: "version", doc: "version of the format", required: true, form: integer{what: "the format's version", min: 1, max: 1}},
 		{name: "name", doc: "name of the experiment", required: true, form: anyName},
@@ -79,8 +77,8 @@ func vocabulary(kinds fault.Kinds) *keys {
 	}}
 }
 
-// shared are the keys that target and arms have in common.
-func shared() []key {
+// inherited are the keys that target and arms have in common.
+func inherited() []key {
 	return []key{
 		{name: "compose", doc: "one standard Compose file, or several merged left to right", form: many{
 			of: text{what: "a path", pattern: nonEmpty}, what: "the path of a Compose file, or a list of them", alone: true, min: 1, max: 20,
@@ -102,7 +100,7 @@ func targetKeys() *keys {
 	return &keys{
 		name: "target", brief: "a mapping, such as {compose: compose.yaml, ingress: http://lb:8080}",
 		belong: map[string]string{"scale": "scale in an arm, or deploy.replicas in the Compose file"},
-		list: append(shared(),
+		list: append(inherited(),
 			key{name: "node_header", doc: "response header that names the node that answered", form: header},
 			key{name: "attempts_header", doc: "response header with every node that the balancer tried, in order", form: header},
 			key{name: "health_check", doc: "what the balancer's own health check is set to", form: &keys{
@@ -116,13 +114,13 @@ func targetKeys() *keys {
 	}
 }
 
-func armKeys(faults many) *keys {
+func armKeys(faults form) *keys {
 	return &keys{
 		name: "an arm", brief: "a mapping, such as {scale: {app: 3}}", empty: true,
 		belong: map[string]string{
 			"node_header": "node_header in target", "attempts_header": "attempts_header in target", "health_check": "health_check in target",
 		},
-		list: append(shared(),
+		list: append(inherited(),
 			key{name: "scale", doc: "replicas by service", form: table{
 				what: "replicas by service, such as {app: 3}", names: service, of: integer{what: "a whole number", min: 0, max: 1000}, max: 100,
 			}},
@@ -161,11 +159,11 @@ func requestKeys() *keys {
 		{name: "weight", doc: "share among the requests", def: "1", form: number{"a number above 0", 1e6}},
 	}
 	for _, m := range methods {
-		list = append(list, key{name: m, doc: "path of a " + m + " request, a template", form: template, choice: true})
+		list = append(list, key{name: m, doc: "path of a " + m + " request, a template", form: template, group: "method"})
 	}
 	headers := table{what: "headers, such as {Accept: application/json}", names: header, of: value, max: 100}
 	return &keys{
-		name: "a request", group: "method", brief: "{GET: /items, weight: 2}",
+		name: "a request", groups: []string{"method"}, item: true, brief: "{GET: /items, weight: 2}",
 		belong: map[string]string{
 			"status": "status within expect", "contains": "contains within expect", "header": "headers for what is sent; header within expect for what comes back",
 			"within": "within within expect", "path": "the path beside its method, such as GET: /items", "method": "the method as a key, such as GET: /items",
@@ -202,56 +200,4 @@ func objectiveForm() either {
 			{name: "severity", doc: "warn never changes the run's verdict", def: "fail", form: enum{words: []string{"fail", "warn"}}},
 		},
 	}}
-}
-
-// besideVerb are the keys of a fault that stand beside its verb, for the error when they stand within.
-var besideVerb = []string{"name", "at", "for", "after", "when"}
-
-func faultKeys(kinds fault.Kinds) *keys {
-	list := []key{
-		{name: "name", doc: "for objectives and reports", def: "VERB-SERVICE-n", form: anyName},
-		{name: "at", doc: "when, from the start of measured load", required: true, form: duration{0, day}},
-		{name: "for", doc: "how long", def: "to the end of measured load", form: duration{time.Millisecond, day}},
-		{name: "after", later: true, instead: "at"},
-		{name: "when", later: true, instead: "at"},
-	}
-	for _, verb := range slices.Sorted(maps.Keys(kinds)) {
-		list = append(list, key{name: verb, doc: kinds[verb].Summary, choice: true, form: either{service, verbKeys(verb, kinds[verb])}})
-	}
-	for _, verb := range laterVerbs {
-		if _, ok := kinds[verb]; !ok {
-			list = append(list, key{name: verb, choice: true, later: true})
-		}
-	}
-	belong := make(map[string]string)
-	for _, name := range []string{"service", "pick", "replica", "zone", "role"} {
-		belong[name] = "it within the verb's value, such as kill: {service: app, pick: all}"
-	}
-	return &keys{name: "a fault", group: "verb", brief: "a mapping, such as {at: 10s, kill: app, for: 10s}", list: list, belong: belong}
-}
-
-func verbKeys(verb string, kind fault.Kind) *keys {
-	k := &keys{name: verb, brief: "{service: app}", belong: make(map[string]string)}
-	for _, name := range besideVerb {
-		k.belong[name] = name + " beside the verb, such as {at: 10s, " + verb + ": app, for: 10s}"
-	}
-	k.list = append(k.list, key{name: "service", doc: "the service that is hit", required: true, form: service})
-	if !kind.WholeService {
-		k.list = append(k.list,
-			key{name: "pick", doc: "how many of its nodes", def: "one", form: pick{}},
-			key{name: "replica", doc: "which node; the highest if there are fewer", form: integer{what: "a whole number", min: 1, max: 1000}})
-	} else {
-		for _, name := range []string{"pick", "replica"} {
-			k.belong[name] = "no " + name + ": " + verb + " is about the whole service"
-		}
-	}
-	k.list = append(k.list, key{name: "zone", later: true, instead: "service"}, key{name: "role", later: true, instead: "service, with pick or replica"})
-	for _, p := range kind.Params {
-		var f form = duration{0, day}
-		if p.Type == fault.Count {
-			f = integer{what: "a whole number", min: 0, max: 100_000}
-		}
-		k.list = append(k.list, key{name: p.Name, doc: p.Summary, required: p.Required, form: f})
-	}
-	return k
 }

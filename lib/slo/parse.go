@@ -47,6 +47,8 @@ type parser struct {
 	text string
 	pos  int
 	nest int
+	// bare: a condition is read, not an objective. Its metrics name no arm, and `and` joins its comparisons.
+	bare bool
 }
 
 // A span is a part of the text, in bytes.
@@ -76,10 +78,31 @@ type operand struct {
 var comparisons = [...]string{">=", "<=", "==", "!=", ">", "<"}
 
 func (p *parser) comparison() (Comparison, error) {
+	if err := p.fits(); err != nil {
+		return Comparison{}, err
+	}
+	c, err := p.one()
+	if err != nil {
+		return Comparison{}, err
+	}
+	p.space()
+	if p.pos < len(p.text) {
+		return Comparison{}, p.leftOver()
+	}
+	return c, nil
+}
+
+// fits refuses a text that is too long to be worth reading.
+func (p *parser) fits() error {
 	if len(p.text) > maxText {
-		return Comparison{}, span{0, len(p.text)}.wrong("an expression of %d bytes is too long", len(p.text)).
+		return span{0, len(p.text)}.wrong("an expression of %d bytes is too long", len(p.text)).
 			expect("at most %d bytes", maxText)
 	}
+	return nil
+}
+
+// one reads a comparison, and leaves what follows it.
+func (p *parser) one() (Comparison, error) {
 	l, err := p.sum()
 	if err != nil {
 		return Comparison{}, err
@@ -92,14 +115,14 @@ func (p *parser) comparison() (Comparison, error) {
 	if err != nil {
 		return Comparison{}, err
 	}
-	p.space()
-	if p.pos < len(p.text) {
-		return Comparison{}, p.leftOver()
-	}
 	all := span{l.from, r.to}
 	if len(Metrics(l.Expr))+len(Metrics(r.Expr)) == 0 {
+		example := "cluster.availability >= 99%"
+		if p.bare {
+			example = "p99 > 200ms"
+		}
 		return Comparison{}, all.wrong("nothing is measured here: both sides are plain numbers").
-			expect("a metric on one side, such as cluster.availability >= 99%%")
+			expect("a metric on one side, such as %s", example)
 	}
 	if _, ok := same(l.Expr, r.Expr); !ok {
 		return Comparison{}, all.wrong("%s is compared with %s by %s", describe(l.Expr), describe(r.Expr), p.text[at.from:at.to]).
@@ -246,9 +269,12 @@ func (p *parser) binary(ops string) byte {
 
 func (p *parser) factor() (operand, error) {
 	p.space()
-	const want = "a number, a metric such as cluster.p99, or ("
+	want := "a number, a metric such as cluster.p99, or ("
+	if p.bare {
+		want = "a number, a metric such as p99, or ("
+	}
 	if p.pos == len(p.text) {
-		return operand{}, p.here().wrong("the expression ends too early").expect(want)
+		return operand{}, p.here().wrong("the expression ends too early").expect("%s", want)
 	}
 	switch c := p.text[p.pos]; {
 	case c == '(':
@@ -263,7 +289,7 @@ func (p *parser) factor() (operand, error) {
 		return operand{m, span{from, p.pos}}, err
 	}
 	at := p.token()
-	return operand{}, at.wrong("unexpected %s", quote(p.text[at.from:at.to])).expect(want)
+	return operand{}, at.wrong("unexpected %s", quote(p.text[at.from:at.to])).expect("%s", want)
 }
 
 func (p *parser) parenthesis() (operand, error) {
@@ -387,6 +413,15 @@ func (p *parser) metric() (Metric, error) {
 	}
 	m.Ref.Metric = spec.Name
 	words = words[:len(words)-1]
+	if p.bare {
+		if err := p.plain(spec, words, last); err != nil {
+			return m, err
+		}
+		if err := p.arguments(spec, &m.Ref, last); err != nil {
+			return m, err
+		}
+		return m, p.labels(spec, &m.Ref)
+	}
 	if n := len(words); n == 2 || n == 1 && isPhase(p.at(words[0])) {
 		phase := words[n-1]
 		if !isPhase(p.at(phase)) {
@@ -416,6 +451,22 @@ func (p *parser) metric() (Metric, error) {
 		return m, err
 	}
 	return m, p.labels(spec, &m.Ref)
+}
+
+// plain refuses what a metric of a condition may not have: an arm, a phase, a fault.
+func (p *parser) plain(spec analysis.Spec, before []span, name span) error {
+	for _, w := range before {
+		if isPhase(p.at(w)) {
+			return w.wrong("a condition has no phases: it is judged while load is running").expect("%s alone", spec.Name)
+		}
+	}
+	if len(before) > 0 {
+		return before[0].wrong("a condition names no arm: it is about its own trial").expect("%s alone", spec.Name)
+	}
+	if spec.OfFault {
+		return name.wrong("%s is about a fault, and known only after it", spec.Name).expect("a metric such as availability, p99 or error_rate")
+	}
+	return nil
 }
 
 // dotted reads one to three words with dots between them.

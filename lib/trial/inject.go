@@ -2,197 +2,206 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sort"
-	"strings"
+	"hash/fnv"
+	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/tutti-bench/tutti/lib/agent"
 	"github.com/tutti-bench/tutti/lib/fault"
-	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/target"
+	"golang.org/x/sync/errgroup"
 )
 
-// inject carries out the steps of the plan on the clock of the load, and undoes each when
-// its time is over, when measured load ends, or when ctx is done. It returns when everything is undone.
-// zero tells the start of measured load, on this machine's clock; closed without a value there was none.
-func (r *run) inject(ctx context.Context, cluster target.Cluster, zero <-chan time.Time) []record.Fault {
-	faults := make([]record.Fault, len(r.Plan.Steps))
-	for i, s := range r.Plan.Steps {
-		faults[i] = record.Fault{Name: s.Name, Verb: s.Verb, Line: s.Line, At: s.At, For: s.For, Nodes: s.Victims, Means: s.Kind.Means}
+// An injector carries out the steps of the plan on the clock of the load. Each has a goroutine of its own; what
+// happens to nodes and helpers meanwhile, the keeper tells them.
+type injector struct {
+	*run
+	cluster target.Cluster
+	client  *agent.Client
+	helpers *fault.Helpers
+	steps   []*step
+	keeper  *keeper
+	seconds *seconds  // of measured load, for conditions; nil if no step has one
+	zero    time.Time // of measured load, on this machine's clock
+
+	writing sync.Mutex // held for each line of the journal
+
+	mu     sync.Mutex
+	onsets int     // so far
+	force  []*step // the steps in force, by onset
+	left   bool    // something could not be undone
+}
+
+// newInjector prepares the steps. dial is the ingress's address. Who made it closes it.
+func (r *run) newInjector(cluster target.Cluster, client *agent.Client, dial string) *injector {
+	in := &injector{run: r, cluster: cluster, client: client, helpers: fault.NewHelpers(cluster)}
+	in.keeper = newKeeper(in)
+	ready := func(ctx context.Context) error { return r.answers(ctx, client, dial) }
+	for _, p := range r.Plan.Steps {
+		s := &step{
+			injector: in, plan: p, began: newMoment(), healed: newMoment(), undone: make(chan struct{}), over: make(map[string]record.Edge),
+			rec: record.Fault{
+				Name: p.Name, Verb: p.Verb, Line: p.Line, At: p.At, For: p.For, Drawn: p.Drawn, Nodes: p.Victims, Means: p.Means,
+			},
+		}
+		s.site = &fault.Site{Cluster: cluster, Name: p.Name, Way: p.Way, Helpers: in.helpers, Ready: ready, Rand: chance(r.Plan.Seed, p.Name), Died: in.keeper.lately}
+		if p.After != nil || p.When != nil {
+			s.rec.Trigger = p.Trigger()
+		}
+		if p.Selector.Role != nil {
+			s.rec.Nodes, s.rec.Role = nil, roleText(*p.Selector.Role)
+		}
+		if p.When != nil && in.seconds == nil {
+			in.seconds = newSeconds(r.Plan.Load.Rate)
+		}
+		in.steps = append(in.steps, s)
 	}
-	start, ok := <-zero
-	if !ok {
-		return faults
+	return in
+}
+
+// chance is a fault's own, from the trial's seed and the fault's name: FNV-1a.
+func chance(seed int64, name string) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // a hash never fails
+	return rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
+}
+
+// arm prepares every fault that can be prepared on the nodes that it may hit, all at once.
+func (in *injector) arm(ctx context.Context) error {
+	var armers []*step
+	for _, s := range in.steps {
+		if _, ok := s.plan.Fault.Fault.(fault.Armer); ok {
+			armers = append(armers, s)
+		}
 	}
-	var wg sync.WaitGroup
-	for i, s := range r.Plan.Steps {
-		wg.Go(func() {
-			step := &step{run: r, plan: s, rec: &faults[i], cluster: cluster, zero: start}
-			step.carryOut(ctx)
+	if len(armers) == 0 {
+		return nil
+	}
+	in.Hooks.stage("arming the faults")
+	ctx, cancel := context.WithTimeoutCause(ctx, armLimit, fmt.Errorf("it was not armed within %v", armLimit))
+	defer cancel()
+	var g errgroup.Group
+	errs := make([]error, len(armers))
+	for i, s := range armers {
+		g.Go(func() error {
+			errs[i] = s.arm(ctx)
+			return nil // all are told of
 		})
 	}
-	wg.Wait()
+	_ = g.Wait() // never an error, see above
+	return errors.Join(errs...)
+}
+
+func (s *step) arm(ctx context.Context) error {
+	nodes, err := s.candidates()
+	if err == nil {
+		err = s.note("arm", namesOf(nodes))
+	}
+	if err == nil {
+		err = s.plan.Fault.Fault.(fault.Armer).Arm(ctx, s.site, nodes)
+	}
+	if err != nil {
+		return fmt.Errorf("arm fault %q (%s): %w", s.plan.Name, s.plan.Verb, err)
+	}
+	return nil
+}
+
+// inject carries out the steps, and undoes each when its time is over, when measured load ends, or
+// when ctx is done. It returns when everything is undone. zero tells the start of measured load, on
+// this machine's clock; closed without a value there was none.
+func (in *injector) inject(ctx context.Context, zero <-chan time.Time) {
+	start, ok := <-zero
+	if !ok {
+		return
+	}
+	in.zero = start
+	keepCtx, stop := context.WithCancel(context.WithoutCancel(ctx)) // undoing needs it too
+	var keeping, steps sync.WaitGroup
+	keeping.Go(func() { in.keeper.keep(keepCtx) })
+	keeping.Go(func() { in.keeper.beat(keepCtx) })
+	measured, cancel := context.WithDeadline(ctx, in.end())
+	defer cancel()
+	for _, s := range in.steps {
+		s.site.Over = measured.Done()
+		steps.Go(func() { s.carryOut(ctx) })
+	}
+	steps.Wait()
+	stop()
+	keeping.Wait()
+}
+
+// faults are what became of the steps, once inject has returned.
+func (in *injector) faults() []record.Fault {
+	faults := make([]record.Fault, len(in.steps))
+	for i, s := range in.steps {
+		faults[i] = s.rec
+	}
+	in.collateral(faults)
 	return faults
 }
 
-// A step is one fault under way.
-type step struct {
-	run     *run
-	plan    plan.Step
-	rec     *record.Fault
-	cluster target.Cluster
-	zero    time.Time // of measured load, on this machine's clock
+// close ends the helpers. How they end matters only if they may keep something up still.
+func (in *injector) close() {
+	err := in.helpers.Close()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err != nil && in.left {
+		in.rec.Problems = append(in.rec.Problems, oneLine(fmt.Errorf("end what could not be undone: %w", err)))
+	}
 }
 
-// carryOut does the step when its time comes, holds it, and undoes it.
-func (s *step) carryOut(ctx context.Context) {
-	if !sleepUntil(ctx, s.zero.Add(s.plan.At)) {
-		s.rec.Ended = record.EndedAborted
-		return
-	}
-	revert := s.begin(ctx)
-	if revert == nil {
-		return
-	}
-	s.rec.Ended = s.hold(ctx)
-	s.undo(ctx, revert)
+// engine gives a moment of this machine's clock as the engine's clock has it.
+func (in *injector) engine(t time.Time) time.Time { return in.rec.Zero.Add(t.Sub(in.zero)) }
+
+// end is when measured load ends, on this machine's clock.
+func (in *injector) end() time.Time { return in.zero.Add(in.Plan.Load.Rate.For) }
+
+// enters counts a step among those in force.
+func (in *injector) enters(s *step) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.onsets++
+	s.onset = in.onsets
+	in.force = append(in.force, s)
 }
 
-// begin injects the fault and takes down what it did.
-func (s *step) begin(ctx context.Context) fault.Revert {
-	victims, err := s.victims()
-	if err != nil {
-		s.problem(err)
-		return nil
-	}
-	effects, revert, err := s.plan.Fault.Fault.Inject(ctx, s.cluster, victims)
-	if err != nil {
-		s.problem(fmt.Errorf("inject %s: %w", s.plan.Verb, err))
-	}
-	s.run.watch.know(nodesOf(effects))
-	if s.plan.Kind.WholeService { // what it hit is known only now
-		s.rec.Nodes = namesOf(effects)
-	}
-	for _, e := range effects {
-		s.rec.Proof = append(s.rec.Proof, record.Proof{Node: e.Node.Name, What: e.Source + ": " + e.Proof, OK: true})
-	}
-	s.rec.Onset = s.edge(effects)
-	s.tell("onset", s.rec.Onset)
-	return revert
-}
-
-// victims finds the chosen nodes among those that are there now.
-func (s *step) victims() ([]target.Node, error) {
-	by := make(map[string]target.Node)
-	var all []target.Node
-	for _, n := range s.cluster.Nodes() {
-		by[n.Name] = n
-		if n.Service == s.plan.Selector.Service {
-			all = append(all, n)
+// leaves takes it out again.
+func (in *injector) leaves(s *step, undone bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for i, o := range in.force {
+		if o == s {
+			in.force = append(in.force[:i], in.force[i+1:]...)
+			break
 		}
 	}
-	if s.plan.Kind.WholeService {
-		return all, nil
-	}
-	chosen := make([]target.Node, 0, len(s.plan.Victims))
-	for _, name := range s.plan.Victims {
-		n, ok := by[name]
-		if !ok {
-			return nil, fmt.Errorf("node %s is not there any more: nothing was hit", name)
+	in.left = in.left || !undone
+}
+
+// above are the steps in force on a node of s that began after it.
+func (in *injector) above(s *step) []*step {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var above []*step
+	for _, o := range in.force {
+		if o.onset > s.onset && shares(o.hit, s.hit) {
+			above = append(above, o)
 		}
-		chosen = append(chosen, n)
 	}
-	return chosen, nil
+	return above
 }
 
-// hold waits while the fault is in force, and says why it ends.
-func (s *step) hold(ctx context.Context) string {
-	if s.plan.Kind.NoFor {
-		return record.EndedItself
+func shares(a, b []string) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				return true
+			}
+		}
 	}
-	end, why := s.zero.Add(s.run.Plan.Load.Rate.For), record.EndedLoad
-	if until := s.zero.Add(s.plan.At + s.plan.For); s.plan.For > 0 && until.Before(end) {
-		end, why = until, record.EndedFor
-	}
-	if !sleepUntil(ctx, end) {
-		return record.EndedAborted
-	}
-	return why
-}
-
-// undo undoes the fault, whatever has become of ctx.
-func (s *step) undo(ctx context.Context, revert fault.Revert) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
-	defer cancel()
-	effects, err := revert(ctx)
-	if err != nil {
-		s.problem(fmt.Errorf("undo %s: %w", s.plan.Verb, err))
-		return
-	}
-	s.run.watch.know(nodesOf(effects))
-	s.rec.Heal = s.edge(effects)
-	s.tell("healed", s.rec.Heal)
-}
-
-// problem keeps what went wrong, in one line.
-func (s *step) problem(err error) {
-	text := strings.NewReplacer("\n  ", "; ", "\n", "; ").Replace(err.Error())
-	if s.rec.Problem != "" {
-		text = s.rec.Problem + "; " + text
-	}
-	s.rec.Problem = text
-}
-
-// edge is the bracket around what was done to all nodes, relative to zero on the
-// engine's clock. No effect, no edge.
-func (s *step) edge(effects []target.Effect) *record.Edge {
-	if len(effects) == 0 {
-		return nil
-	}
-	zero := s.run.rec.Zero
-	e := &record.Edge{From: effects[0].From.Sub(zero), To: effects[0].To.Sub(zero), Source: effects[0].Source}
-	for _, o := range effects[1:] {
-		e.From, e.To = min(e.From, o.From.Sub(zero)), max(e.To, o.To.Sub(zero))
-	}
-	return e
-}
-
-func (s *step) tell(kind string, e *record.Edge) {
-	if e == nil || s.run.Hooks.Event == nil {
-		return
-	}
-	for _, n := range s.rec.Nodes {
-		s.run.Hooks.Event(record.Event{At: e.To, Within: e.To - e.From, Kind: "fault." + kind, Node: n, Fault: s.plan.Name, Source: e.Source, Detail: s.plan.Verb})
-	}
-}
-
-func nodesOf(effects []target.Effect) []target.Node {
-	nodes := make([]target.Node, len(effects))
-	for i, e := range effects {
-		nodes[i] = e.Node
-	}
-	return nodes
-}
-
-func namesOf(effects []target.Effect) []string {
-	names := make([]string, len(effects))
-	for i, e := range effects {
-		names[i] = e.Node.Name
-	}
-	sort.Strings(names)
-	return names
-}
-
-// sleepUntil reports whether the time came; false means that ctx was done first.
-func sleepUntil(ctx context.Context, at time.Time) bool {
-	wait := time.NewTimer(time.Until(at))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
-	}
+	return false
 }

@@ -2,7 +2,13 @@
 // one clock, and a recording of what happened. It is the only package of the core that starts
 // goroutines and reads the clock.
 //
-//	Up → agent → ready → [ load ∥ injector ] → undo → Down
+//	Up → agent → ready → arm → [ load ∥ injector ] → undo → Down
+//
+// What a fault needs beside its nodes is armed before the load, on every node that it may hit. It fires at its time,
+// after another fault's measured onset or heal, or once its condition held in a full second of the load, which is known
+// up to the requests' timeout, and never more than a bin of the grid, after that second. It ends when its time or
+// the load is over, when its node restarts and it cannot be put in force again, or when what keeps it up is lost; and
+// always before Down.
 package trial
 
 import (
@@ -24,7 +30,7 @@ import (
 const (
 	upLimit    = 5 * time.Minute  // images are there already
 	downLimit  = 2 * time.Minute  //
-	undoLimit  = 30 * time.Second // for each fault
+	undoLimit  = 30 * time.Second // for each fault, and what it says itself
 	drainSpare = 30 * time.Second // for the agent to end after the last deadline
 	probeEvery = 100 * time.Millisecond
 	probeLimit = 2 * time.Second // for one probe
@@ -39,6 +45,8 @@ type Config struct {
 	Nodes  string            // the balanced service
 	Images map[string]string // digests by service, for the record
 	Hooks  Hooks
+	// Journal is told what is about to be done to nodes, before it is; nil: nothing is written. Who opened it closes it.
+	Journal Journal
 }
 
 // Hooks tell a live view what happens. Each may be nil; none may block.
@@ -169,6 +177,11 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 	if err != nil {
 		return notReady(ctx, err)
 	}
+	in := r.newInjector(cluster, client, dial)
+	defer in.close()
+	if err := in.arm(ctx); err != nil {
+		return err
+	}
 	p := r.Plan.Load
 	p.Dial = dial
 
@@ -176,8 +189,8 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 	loadCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the load agent did not end within %v", limit))
 	defer cancel()
 	zero := make(chan time.Time, 1)
-	injected := make(chan []record.Fault, 1)
-	go func() { injected <- r.inject(loadCtx, cluster, zero) }()
+	injected := make(chan struct{})
+	go func() { defer close(injected); in.inject(loadCtx, zero) }()
 
 	r.Hooks.stage("warm-up")
 	offset, _ := client.Offset()
@@ -191,14 +204,19 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 		zero <- here
 	}
 	gen, err := client.Load(loadCtx, p, started, func(b record.Bin) {
-		r.rec.Bins = append(r.rec.Bins, r.watch.bin(b))
+		b = r.watch.bin(b)
+		r.rec.Bins = append(r.rec.Bins, b)
+		if in.seconds != nil {
+			in.seconds.bin(b)
+		}
 	})
 	r.rec.Generator = gen
 	if err != nil {
 		cancel() // the injector undoes what it has done, and ends
 	}
 	close(zero)
-	r.rec.Faults = <-injected
+	<-injected
+	r.rec.Faults = in.faults()
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("send the load: %w", err)
 	}
@@ -228,8 +246,7 @@ func (r *run) ready(ctx context.Context, client *agent.Client) (dial string, err
 			dial, last = resolve(ctx, client, ingress.Hostname(), port)
 		}
 		if dial != "" {
-			last = client.Probe(ctx, agent.Probe{URL: ingress.String(), Dial: dial, Path: r.Ready.Path, Timeout: probeLimit})
-			if last == nil {
+			if last = client.Probe(ctx, r.probe(dial)); last == nil {
 				return dial, nil
 			}
 		}
@@ -237,6 +254,24 @@ func (r *run) ready(ctx context.Context, client *agent.Client) (dial string, err
 		case <-ctx.Done():
 			return "", fmt.Errorf("%s%s was not ready within %v: %w", ingress, r.Ready.Path, within, last)
 		case <-time.After(probeEvery):
+		}
+	}
+}
+
+// probe asks whether the target answers.
+func (r *run) probe(dial string) agent.Probe {
+	return agent.Probe{URL: r.Plan.Load.Ingress, Dial: dial, Path: r.Ready.Path, Timeout: probeLimit}
+}
+
+// answers waits until the target answers at the address that its ingress has.
+func (r *run) answers(ctx context.Context, client *agent.Client, dial string) error {
+	for {
+		err := client.Probe(ctx, r.probe(dial))
+		if err == nil {
+			return nil
+		}
+		if !sleepUntil(ctx, time.Now().Add(probeEvery)) {
+			return fmt.Errorf("%s%s does not answer: %w", r.Plan.Load.Ingress, r.Ready.Path, errors.Join(err, context.Cause(ctx)))
 		}
 	}
 }

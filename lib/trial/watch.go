@@ -28,6 +28,7 @@ type watch struct {
 	mu        sync.Mutex
 	zero      time.Time
 	raw       []target.NodeEvent // in the order told
+	more      chan struct{}      // closed when there is another one
 	dropped   int
 	replicas  map[string]string // any name of a replica → its name
 	strangers map[string]bool   // names in headers that fit no replica
@@ -35,7 +36,7 @@ type watch struct {
 }
 
 func newWatch(h Hooks) *watch {
-	return &watch{hooks: h, replicas: make(map[string]string), strangers: make(map[string]bool)}
+	return &watch{hooks: h, more: make(chan struct{}), replicas: make(map[string]string), strangers: make(map[string]bool)}
 }
 
 // node is told by the driver what happens to nodes.
@@ -47,11 +48,22 @@ func (w *watch) node(e target.NodeEvent) {
 		return
 	}
 	w.raw = append(w.raw, e)
+	close(w.more)
+	w.more = make(chan struct{})
 	zero := w.zero
 	w.mu.Unlock()
 	if !zero.IsZero() && w.hooks.Event != nil {
 		w.hooks.Event(event(e, zero))
 	}
+}
+
+// since returns what happened to nodes since cursor, moves that behind it, and says when there is more.
+func (w *watch) since(cursor *int) ([]target.NodeEvent, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	events := w.raw[*cursor:]
+	*cursor = len(w.raw)
+	return events, w.more
 }
 
 func event(e target.NodeEvent, zero time.Time) record.Event {

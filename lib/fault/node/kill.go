@@ -15,7 +15,7 @@ var _ fault.Fault = Kill{}
 // KillKind is the verb kill.
 func KillKind() fault.Kind {
 	return fault.Kind{
-		Summary: "container killed, its address silent",
+		Summary: "killed without warning: a container's address is silent then, a process's refuses",
 		Needs:   target.CanKill,
 		Means:   "SIGKILL by the driver",
 		Silent:  true,
@@ -24,11 +24,11 @@ func KillKind() fault.Kind {
 }
 
 // Inject returns when every node is known to be dead.
-func (Kill) Inject(ctx context.Context, c target.Cluster, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
-	k, ok := c.(target.Killer)
+func (Kill) Inject(ctx context.Context, s *fault.Site, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
+	k, ok := s.Cluster.(target.Killer)
 	if !ok {
-		return nil, nil, unable(c, "kill")
+		return nil, nil, fault.Unable(s.Cluster, "kill")
 	}
-	effects, err := each(ctx, nodes, k.Kill)
-	return effects, starting(k, nodes), err
+	effects, err := fault.Each(ctx, nodes, k.Kill)
+	return effects, undoing(nodes, k.Start), err
 }

@@ -1,46 +1,35 @@
 // Package node has the faults that happen to a node as a whole: it dies, stops,
-// restarts, freezes, or is one of more or fewer. Each file holds one fault and the
+// restarts, freezes, is taken away, or is one of more or fewer. Each file holds one fault and the
 // [fault.Kind] that makes it a verb.
 package node
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"sync"
 
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/target"
-	"golang.org/x/sync/errgroup"
 )
 
-// each does the same to all nodes at once, and returns what was done even if some of it failed.
-func each(ctx context.Context, nodes []target.Node, do func(context.Context, target.Node) (target.Effect, error)) ([]target.Effect, error) {
-	effects, errs := make([]target.Effect, len(nodes)), make([]error, len(nodes))
-	var g errgroup.Group
-	for i, n := range nodes {
-		g.Go(func() error {
-			effects[i], errs[i] = do(ctx, n)
-			return nil // one node's trouble must not stop what is done to the others
+// undoing is the way back by do. A node for which it was done is left alone the next time, and its effect is told again.
+func undoing(nodes []target.Node, do func(context.Context, target.Node) (target.Effect, error)) fault.Revert {
+	var mu sync.Mutex
+	done := make(map[string]target.Effect)
+	return func(ctx context.Context) ([]target.Effect, error) {
+		return fault.Each(ctx, nodes, func(ctx context.Context, n target.Node) (target.Effect, error) {
+			mu.Lock()
+			e, ok := done[n.Name]
+			mu.Unlock()
+			if ok {
+				return e, nil
+			}
+			e, err := do(ctx, n)
+			if err == nil {
+				mu.Lock()
+				done[n.Name] = e
+				mu.Unlock()
+			}
+			return e, err
 		})
 	}
-	_ = g.Wait() // never an error, see above
-	var done []target.Effect
-	for i, err := range errs {
-		if err == nil {
-			done = append(done, effects[i])
-			continue
-		}
-		errs[i] = fmt.Errorf("%s: %w", nodes[i].Name, err)
-	}
-	return done, errors.Join(errs...)
-}
-
-// starting undoes what took nodes down.
-func starting(s target.Starter, nodes []target.Node) fault.Revert {
-	return func(ctx context.Context) ([]target.Effect, error) { return each(ctx, nodes, s.Start) }
-}
-
-// unable says that a cluster lacks what its driver promised to plan.
-func unable(c target.Cluster, verb string) error {
-	return fmt.Errorf("%s: the driver declares the ability, but %T does not have it", verb, c)
 }

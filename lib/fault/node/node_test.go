@@ -141,7 +141,7 @@ func TestInjectAndRevert(t *testing.T) {
 		t.Run(verb, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, began := newCluster(), time.Now()
-				effects, revert, err := made(t, v.kind, nil).Inject(t.Context(), c, nodes(3))
+				effects, revert, err := made(t, v.kind, nil).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(3))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -176,7 +176,7 @@ func TestPartial(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
 				c.broken = "app-2"
-				effects, revert, err := made(t, v.kind, nil).Inject(t.Context(), c, nodes(3))
+				effects, revert, err := made(t, v.kind, nil).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(3))
 				if err == nil || !strings.Contains(err.Error(), "app-2: no such container") || strings.Contains(err.Error(), "app-1") {
 					t.Errorf("error %v", err)
 				}
@@ -203,7 +203,7 @@ func TestUnable(t *testing.T) {
 		kinds[verb] = v.kind
 	}
 	for verb, k := range kinds {
-		effects, revert, err := made(t, k, fault.Params{"to": 2}).Inject(t.Context(), bare{}, nodes(3))
+		effects, revert, err := made(t, k, fault.Params{"to": 2}).Inject(t.Context(), &fault.Site{Cluster: bare{}}, nodes(3))
 		if err == nil || !strings.Contains(err.Error(), "node_test.bare") || revert != nil || effects != nil {
 			t.Errorf("%s: effects %v, error %v", verb, effects, err)
 		}
@@ -219,7 +219,7 @@ func TestStop(t *testing.T) {
 		}{{nil, -1}, {fault.Params{"grace": 3 * time.Second}, 3 * time.Second}, {fault.Params{"grace": time.Duration(0)}, 0}} {
 			c := newCluster()
 			signal := time.Now()
-			effects, _, err := made(t, node.StopKind(), want.params).Inject(t.Context(), c, nodes(1))
+			effects, _, err := made(t, node.StopKind(), want.params).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(1))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -237,7 +237,7 @@ func TestStop(t *testing.T) {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
-		_, revert, err := made(t, node.RestartKind(), fault.Params{"pause": 10 * time.Second}).Inject(t.Context(), c, nodes(1))
+		_, revert, err := made(t, node.RestartKind(), fault.Params{"pause": 10 * time.Second}).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func TestScale(t *testing.T) {
 	for to, want := range map[int]string{1: "app-2 app-3", 5: "app-4 app-5", 0: "app-1 app-2 app-3"} {
 		t.Run(fmt.Sprint(to), func(t *testing.T) {
 			c := newCluster()
-			effects, revert, err := made(t, node.ScaleKind(), fault.Params{"to": to}).Inject(t.Context(), c, nodes(3))
+			effects, revert, err := made(t, node.ScaleKind(), fault.Params{"to": to}).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(3))
 			if err != nil || names(effects) != want || c.count != to {
 				t.Fatalf("effects on %s, %d replicas: %v", names(effects), c.count, err)
 			}
@@ -272,7 +272,7 @@ func TestScale(t *testing.T) {
 		})
 	}
 	for _, n := range []int{0, 2} {
-		_, revert, err := made(t, node.ScaleKind(), fault.Params{"to": 2}).Inject(t.Context(), newCluster(), nodes(n))
+		_, revert, err := made(t, node.ScaleKind(), fault.Params{"to": 2}).Inject(t.Context(), &fault.Site{Cluster: newCluster()}, nodes(n))
 		if err == nil || revert != nil {
 			t.Errorf("from %d to 2 replicas: error %v", n, err)
 		}

@@ -24,11 +24,11 @@ func PauseKind() fault.Kind {
 }
 
 // Inject returns when every node is known to be frozen.
-func (Pause) Inject(ctx context.Context, c target.Cluster, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
-	p, ok := c.(target.Pauser)
+func (Pause) Inject(ctx context.Context, s *fault.Site, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
+	p, ok := s.Cluster.(target.Pauser)
 	if !ok {
-		return nil, nil, unable(c, "pause")
+		return nil, nil, fault.Unable(s.Cluster, "pause")
 	}
-	effects, err := each(ctx, nodes, p.Pause)
-	return effects, func(ctx context.Context) ([]target.Effect, error) { return each(ctx, nodes, p.Unpause) }, err
+	effects, err := fault.Each(ctx, nodes, p.Pause)
+	return effects, undoing(nodes, p.Unpause), err
 }

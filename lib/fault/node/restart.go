@@ -14,7 +14,10 @@ type Restart struct {
 	Pause time.Duration // between stop and start
 }
 
-var _ fault.Fault = Restart{}
+var (
+	_ fault.Fault   = Restart{}
+	_ fault.Lasting = Restart{}
+)
 
 // RestartKind is the verb restart.
 func RestartKind() fault.Kind {
@@ -33,8 +36,8 @@ func RestartKind() fault.Kind {
 
 // Inject returns when every node is gone. The start belongs to the Revert: the injector calls
 // it at once, as the verb has no time of its own.
-func (r Restart) Inject(ctx context.Context, c target.Cluster, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
-	effects, start, err := Stop{Grace: -1}.Inject(ctx, c, nodes)
+func (r Restart) Inject(ctx context.Context, s *fault.Site, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
+	effects, start, err := Stop{Grace: -1}.Inject(ctx, s, nodes)
 	if start == nil {
 		return effects, nil, err
 	}
@@ -43,9 +46,13 @@ func (r Restart) Inject(ctx context.Context, c target.Cluster, nodes []target.No
 		defer wait.Stop()
 		select {
 		case <-wait.C:
+		case <-s.Over: // it is not to last longer
 		case <-ctx.Done():
 			return nil, errors.Join(errors.New("restart: the pause was cut short"), context.Cause(ctx))
 		}
 		return start(ctx)
 	}, err
 }
+
+// Lasts is the pause.
+func (r Restart) Lasts(int, time.Duration) time.Duration { return r.Pause }

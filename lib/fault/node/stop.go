@@ -31,18 +31,18 @@ func StopKind() fault.Kind {
 }
 
 // Inject returns when every node is gone.
-func (s Stop) Inject(ctx context.Context, c target.Cluster, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
-	k, ok := c.(target.Stopper)
+func (f Stop) Inject(ctx context.Context, s *fault.Site, nodes []target.Node) ([]target.Effect, fault.Revert, error) {
+	k, ok := s.Cluster.(target.Stopper)
 	if !ok {
-		return nil, nil, unable(c, "stop")
+		return nil, nil, fault.Unable(s.Cluster, "stop")
 	}
-	effects, err := each(ctx, nodes, func(ctx context.Context, n target.Node) (target.Effect, error) {
-		return k.Stop(ctx, n, s.Grace)
+	effects, err := fault.Each(ctx, nodes, func(ctx context.Context, n target.Node) (target.Effect, error) {
+		return k.Stop(ctx, n, f.Grace)
 	})
 	for i, e := range effects {
 		// It begins with the signal: from then on the node may refuse what is new.
 		effects[i].Proof = fmt.Sprintf("%s, gone %v after the signal", e.Proof, e.To.Sub(e.From).Round(time.Millisecond))
 		effects[i].To = e.From
 	}
-	return effects, starting(k, nodes), err
+	return effects, undoing(nodes, k.Start), err
 }

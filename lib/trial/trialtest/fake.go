@@ -6,10 +6,10 @@ package trialtest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +33,10 @@ type Fake struct {
 	// KillErr is asked before each kill, which then has no effect.
 	KillErr func(s target.Spec, n target.Node) error
 	DownErr error
+	ArmErr  error // of every helper's arming
+	// ExecFunc answers commands in nodes, with an exit code and output. Nil: none can be run.
+	ExecFunc func(n target.Node, command []string) (int, string)
+	Network  string // of the nodes' addresses; "" is 10.0.0.
 
 	mu    sync.Mutex
 	spec  target.Spec
@@ -40,10 +44,14 @@ type Fake struct {
 	dead  map[string]bool
 	ups   []string // trials, in the order in which they were started
 	downs int
+
+	beside []beside
+	parts  map[string]agent.Parts // by node
+	armed  []string
 }
 
 // Abilities are what a Fake can do to its nodes.
-const Abilities = target.CanKill | target.CanScale
+const Abilities = target.CanKill | target.CanScale | target.CanExec | target.CanEnterNetwork | target.CanEnterNode
 
 // Ups are the trials whose target was asked for, in order.
 func (f *Fake) Ups() []string {
@@ -91,7 +99,7 @@ func (f *Fake) Up(ctx context.Context, s target.Spec) (target.Cluster, error) {
 			return nil, err
 		}
 	}
-	f.spec, f.nodes, f.dead = s, nil, make(map[string]bool)
+	f.spec, f.nodes, f.dead, f.parts, f.beside = s, nil, make(map[string]bool), make(map[string]agent.Parts), nil
 	for i := range s.Replicas(Service) {
 		f.add(i + 1)
 	}
@@ -99,7 +107,11 @@ func (f *Fake) Up(ctx context.Context, s target.Spec) (target.Cluster, error) {
 }
 
 func (f *Fake) add(n int) target.Node {
-	node := target.Node{Name: target.ReplicaName(Service, n), Service: Service, Replica: n, Address: fmt.Sprintf("10.0.0.%d", n)}
+	network := f.Network
+	if network == "" {
+		network = "10.0.0."
+	}
+	node := target.Node{Name: target.ReplicaName(Service, n), Service: Service, Replica: n, Address: network + strconv.Itoa(n)}
 	f.nodes = append(f.nodes, node)
 	return node
 }
@@ -138,15 +150,8 @@ func (f *Fake) Attach(ctx context.Context, _ ...string) (*target.Process, error)
 }
 
 func (f *Fake) set(n target.Node, dead bool, kind string) (target.Effect, error) {
-	f.mu.Lock()
-	if dead {
-		f.dead[n.Name] = true
-	} else {
-		delete(f.dead, n.Name)
-	}
-	f.mu.Unlock()
 	now := time.Now()
-	f.spec.Watch(target.NodeEvent{At: now, Node: n.Name, Kind: kind})
+	f.turn(n.Name, dead, kind, "")
 	return target.Effect{Node: n, From: now, To: now, Source: "fake", Proof: kind}, nil
 }
 
@@ -180,10 +185,12 @@ func (f *Fake) Scale(_ context.Context, _ string, n int) ([]target.Effect, error
 	return effects, nil
 }
 
-// Generate asks the nodes in turn; a dead one does not answer until the timeout.
+// Generate asks the nodes in turn; a dead one does not answer, which is known at the timeout.
 func (f *Fake) Generate(ctx context.Context, p load.Plan, started func(time.Time), emit func(record.Sample)) error {
 	zero := time.Now().Add(p.Rate.Warmup)
 	started(zero)
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	for n := range p.Rate.Count() {
 		due := p.Rate.Due(n)
 		select {
@@ -191,7 +198,18 @@ func (f *Fake) Generate(ctx context.Context, p load.Plan, started func(time.Time
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		emit(f.sample(n, due, p))
+		s := f.sample(n, due, p)
+		if s.Class != record.Timeout {
+			emit(s)
+			continue
+		}
+		waiting.Go(func() {
+			select {
+			case <-time.After(time.Until(zero.Add(s.Done))):
+				emit(s)
+			case <-ctx.Done():
+			}
+		})
 	}
 	return nil
 }
