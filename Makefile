@@ -64,6 +64,18 @@ test: ## all tests; those with an engine skip without one, but fail if CI is set
 kills: ## SIGKILL the harness 20 times, with each driver (about 10 minutes)
 	TUTTI_KILLS=20 $(GO) test -count=1 -v -timeout 30m -run '^TestKilledOn' ./cmd
 
+.PHONY: leases
+leases: ## SIGKILL harness, helpers and agents 200 times in the middle of faults (about an hour)
+	TUTTI_LEASES=200 $(GO) test -count=1 -v -timeout 150m -run '^TestLeases$$' ./cmd
+
+.PHONY: fidelity
+fidelity: ## measure what every fault delivers; rewrites the table in lib/fault/README.md (about five minutes, alone)
+	TUTTI_FIDELITY='$(CURDIR)/lib/fault/README.md' $(GO) test -count=1 -v -timeout 30m -run '^TestFidelity$$' ./lib/fault/fidelity
+
+.PHONY: fidelity-netem
+fidelity-netem: ## the kernel's emulator, measured in a Debian kernel under QEMU (about three minutes)
+	lib/netfault/netem/qemu.sh
+
 .PHONY: check-engine
 check-engine: ## only the tests that need an engine
 	@files="$$(find . -name '*_engine_test.go' -not -path './.*')"; \

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/tutti-bench/tutti/lib/agent"
@@ -24,6 +26,27 @@ func (a *app) agentCommand() *cobra.Command {
 			debug.SetGCPercent(400)
 			debug.SetMemoryLimit(agentHeap)
 			return agent.Serve(c.Context(), a.in, a.out, a.kit.Generator)
+		},
+	}
+}
+
+// helperAge is the longest that a helper lives, whatever becomes of the harness: longer than any load may last.
+const helperAge = 25 * time.Hour
+
+// helperCommand is what runs beside a node for a fault: parts on standard input, what came of them on standard output.
+func (a *app) helperCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "helper WORKER", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			make, ok := a.kit.Workers[args[0]]
+			if !ok {
+				return fmt.Errorf("helper: this program has no worker %q; it has %s", args[0], names(a.kit.Workers))
+			}
+			w, err := make()
+			if err != nil {
+				return fmt.Errorf("helper %s: %w", args[0], err)
+			}
+			return agent.Help(c.Context(), a.in, a.out, w, helperAge)
 		},
 	}
 }
@@ -49,8 +72,27 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version and what this program knows", Args: exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.out, "tutti %s\nverbs    %s\nengines  %s\n", Version(), names(a.kit.Faults), names(a.kit.Drivers))
+			_, err := fmt.Fprintf(a.out, "tutti %s\nverbs    %s\nengines  %s\n", Version(), indent(names(a.kit.Faults), 9, 80), names(a.kit.Drivers))
 			return err
 		},
 	}
+}
+
+// indent breaks a list at its spaces, so that no line with so many spaces before it is wider than width.
+func indent(list string, before, width int) string {
+	var b strings.Builder
+	at := before
+	for i, word := range strings.Fields(list) {
+		switch {
+		case i > 0 && at+1+len(word) > width:
+			b.WriteString("\n" + strings.Repeat(" ", before))
+			at = before
+		case i > 0:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += len(word)
+	}
+	return b.String()
 }

@@ -194,15 +194,10 @@ func TestKilledOnProcesses(t *testing.T) {
 // onEngine lists what carries the label of the machine id that a cache folder holds.
 func onEngine(ctx context.Context, t *testing.T, cache string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(cache, "host-id-*[!p]"))
-	if err != nil || len(files) != 1 {
+	label := hostLabel(t, cache)
+	if label == "" {
 		return nil // killed before it had an id: nothing can have been made
 	}
-	id, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	label := "label=bench.tutti.host=" + strings.TrimSpace(string(id))
 	var found []string
 	for _, args := range [][]string{
 		{"ps", "-a", "--filter", label, "--format", "container {{.Names}}"},

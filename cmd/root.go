@@ -80,8 +80,8 @@ Exit codes: 0 pass or done, 10 an objective failed, 12 inconclusive, 13 invalid,
 	})
 	root.AddCommand(
 		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.judgeCommand(), a.reportCommand(),
-		a.cleanCommand(), a.schemaCommand(), a.versionCommand(),
-		a.agentCommand(), a.watchdogCommand(), a.targetCommand(),
+		a.doctorCommand(), a.cleanCommand(), a.schemaCommand(), a.versionCommand(),
+		a.agentCommand(), a.helperCommand(), a.watchdogCommand(), a.targetCommand(),
 	)
 	return root
 }

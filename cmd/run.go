@@ -160,7 +160,7 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 			fmt.Fprintf(b, "block %-3d %-12s", n, t.Arm)
 			var steps []string
 			for _, st := range t.Steps {
-				steps = append(steps, fmt.Sprintf("%s at %v: %s %s%s%s", st.Name, st.At, st.Verb, strings.Join(st.Victims, ", "), with(st), forHow(st)))
+				steps = append(steps, fmt.Sprintf("%s %s: %s %s%s%s", st.Name, st.Trigger(), st.Verb, strings.Join(st.Victims, ", "), with(st), forHow(st)))
 			}
 			b.WriteString(" " + strings.Join(steps, "; "))
 			b.WriteString("\n")
