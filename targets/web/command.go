@@ -57,6 +57,7 @@ func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.DurationVar(&n.Delay, "delay", 5*time.Millisecond, "pause before each answer")
 	fs.DurationVar(&n.Jitter, "jitter", 0, "longest addition to -delay, by the request's number")
 	fs.IntVar(&n.Work, "work", 0, "`rounds` of SHA-256 for each answer")
+	fs.StringVar(&n.Journal, "journal", "", "`file` to which every answer is appended before it is given; empty is none")
 	fs.DurationVar(&n.StartDelay, "start-delay", 0, "how long /healthz says no after the start")
 	fs.DurationVar(&n.LameDuck, "lame-duck", 2*time.Second, "how long it serves on after SIGTERM while /healthz says no")
 	fs.DurationVar(&n.Drain, "drain", 8*time.Second, "limit on all that comes after SIGTERM")

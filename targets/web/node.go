@@ -35,6 +35,10 @@ type Node struct {
 	Jitter time.Duration // longest addition to Delay; a function of the request's number
 	Work   int           // rounds of SHA-256 for each answer
 
+	// Journal is a file to which every answer is appended before it is given. While it cannot be written requests get a
+	// 500, and /healthz says no. "" is none.
+	Journal string
+
 	StartDelay time.Duration // how long /healthz says no after the start
 	LameDuck   time.Duration // how long it still serves after it was asked to stop, /healthz saying no
 	Drain      time.Duration // limit on everything between being asked to stop and the end
@@ -51,6 +55,7 @@ type Node struct {
 
 	draining atomic.Bool
 	started  time.Time
+	journal  journal
 
 	mu    sync.Mutex
 	truth Truth
@@ -62,6 +67,7 @@ type Truth struct {
 	Requests uint64    `json:"requests"`       // all that arrived
 	OK       uint64    `json:"ok"`             // answered with 200
 	Failed   uint64    `json:"failed"`         // answered with 500 on purpose
+	Unkept   uint64    `json:"unkept"`         // answered with 500 because the journal could not be written
 	Reset    uint64    `json:"reset"`          // connection reset on purpose
 	Gone     uint64    `json:"gone"`           // the client left first
 	Reused   uint64    `json:"reused"`         // came on a connection that had carried a request before
@@ -88,6 +94,10 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 	log := orSilent(n.Log)
 	n.started = time.Now()
+	if err := n.journal.open(n.Journal); err != nil {
+		return errors.Join(fmt.Errorf("node %s: %w", n.Name, err), l.Close())
+	}
+	defer n.journal.close()
 	n.mu.Lock()
 	n.truth.Node = n.Name
 	n.mu.Unlock()
@@ -142,6 +152,8 @@ func (n *Node) health(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 	case time.Since(n.started) < n.StartDelay:
 		http.Error(w, "starting", http.StatusServiceUnavailable)
+	case n.journal.write("health\n") != nil:
+		http.Error(w, "the journal cannot be written", http.StatusServiceUnavailable)
 	default:
 		fmt.Fprintln(w, "ok")
 	}
@@ -168,12 +180,18 @@ func (n *Node) answer(w http.ResponseWriter, r *http.Request) {
 	if fail && err == nil {
 		orSilent(n.Log).Info("failed on purpose", "request", number)
 	}
+	var kept error
+	if err == nil && !fail {
+		kept = n.journal.write(fmt.Sprintf("%d %x\n", number, sum))
+	}
 	n.mu.Lock()
 	switch {
 	case err != nil:
 		n.truth.Gone++
 	case fail:
 		n.truth.Failed++
+	case kept != nil:
+		n.truth.Unkept++
 	default:
 		n.truth.OK++
 	}
@@ -183,6 +201,8 @@ func (n *Node) answer(w http.ResponseWriter, r *http.Request) {
 	case err != nil: // nobody to tell
 	case fail:
 		http.Error(w, "failed on purpose", http.StatusInternalServerError)
+	case kept != nil:
+		http.Error(w, "the journal cannot be written", http.StatusInternalServerError)
 	default:
 		fmt.Fprintf(w, "hello from %s (%x)\n", n.Name, sum[:4])
 	}
