@@ -69,7 +69,7 @@ leases: ## SIGKILL harness, helpers and agents 200 times in the middle of faults
 	TUTTI_LEASES=200 $(GO) test -count=1 -v -timeout 150m -run '^TestLeases$$' ./cmd
 
 .PHONY: fidelity
-fidelity: ## measure what every fault delivers; rewrites the table in lib/fault/README.md (about five minutes, alone)
+fidelity: ## measure what every fault delivers; rewrites the table in lib/fault/README.md (about eight minutes, alone)
 	TUTTI_FIDELITY='$(CURDIR)/lib/fault/README.md' $(GO) test -count=1 -v -timeout 30m -run '^TestFidelity$$' ./lib/fault/fidelity
 
 .PHONY: fidelity-netem

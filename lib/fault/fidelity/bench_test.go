@@ -185,6 +185,9 @@ type injected struct {
 	revert  fault.Revert
 }
 
+// warmup lies between arming and firing, as in a trial: what arming and the fault before have stirred up is over by then.
+const warmup = time.Second
+
 // inject arms a verb and fires it at nodes.
 func (b *bench) inject(verb string, p fault.Params, nodes ...target.Node) (*injected, error) {
 	kind, ok := b.kinds[verb]
@@ -220,6 +223,7 @@ func (b *bench) inject(verb string, p fault.Params, nodes ...target.Node) (*inje
 			return nil, fmt.Errorf("arm: %w", err)
 		}
 	}
+	time.Sleep(warmup)
 	in := &injected{bench: b, verb: verb, way: w}
 	in.effects, in.revert, err = f.Inject(ctx, s, nodes)
 	if err != nil && in.revert != nil {

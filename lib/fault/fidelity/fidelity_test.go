@@ -275,27 +275,44 @@ func (s *sheet) stores(n []target.Node) {
 	})
 }
 
-// memory asks a node's own control group.
+// memory asks a node's own control group what it uses, without the files that the kernel would give up at once, as
+// `docker stats` counts.
 func (s *sheet) memory(n target.Node) (used, limit float64, err error) {
 	x, ok := s.cluster.(target.Execer)
 	if !ok {
 		return 0, 0, errors.New("the cluster cannot run commands")
 	}
-	for _, files := range [][2]string{
-		{"/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.max"},
-		{"/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"},
+	read := func(file string) (string, error) {
+		out, err := x.Exec(s.Context(), n, []string{"/main", "cat", file})
+		if err == nil && out.Code != 0 {
+			err = errors.New(oneLine(out.Output))
+		}
+		return strings.TrimSpace(out.Output), err
+	}
+	for _, version := range []struct{ used, limit, stat, cache string }{
+		{"memory.current", "memory.max", "memory.stat", "inactive_file"},
+		{"memory/memory.usage_in_bytes", "memory/memory.limit_in_bytes", "memory/memory.stat", "total_inactive_file"},
 	} {
-		var v [2]float64
-		good := true
-		for i, f := range files {
-			out, xerr := x.Exec(s.Context(), n, []string{"/main", "cat", f})
-			v[i], err = strconv.ParseFloat(strings.TrimSpace(out.Output), 64)
-			err = errors.Join(xerr, err)
-			good = good && err == nil
+		var text [3]string
+		var errs [3]error
+		for i, f := range []string{version.used, version.limit, version.stat} {
+			text[i], errs[i] = read("/sys/fs/cgroup/" + f)
 		}
-		if good {
-			return v[0], v[1], nil
+		if err = errors.Join(errs[:]...); err != nil {
+			continue
 		}
+		used, err1 := strconv.ParseFloat(text[0], 64)
+		limit, err2 := strconv.ParseFloat(text[1], 64)
+		cache, err3 := -1.0, error(nil)
+		for line := range strings.Lines(text[2]) {
+			if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); name == version.cache {
+				cache, err3 = strconv.ParseFloat(value, 64)
+			}
+		}
+		if cache < 0 {
+			err3 = fmt.Errorf("%s says nothing of %s", version.stat, version.cache)
+		}
+		return used - cache, limit, errors.Join(err1, err2, err3)
 	}
 	return 0, 0, err
 }
@@ -343,6 +360,9 @@ func short(s string) string {
 	return s
 }
 
+// edgeTimes is how often an edge is looked at: it is the machine's scheduling that makes it wide, which one look may miss.
+const edgeTimes = 5
+
 // edges: how wide the instant is in which a fault begins, at one node and at five.
 func (s *sheet) edges() {
 	all := s.cluster.Nodes()
@@ -357,8 +377,20 @@ func (s *sheet) edges() {
 				limit = 20 * time.Millisecond
 			}
 			asked := fmt.Sprintf("edge, %d of 5 nodes", n)
+			var seen []time.Duration
+			for range edgeTimes - 1 {
+				in, err := s.inject(verb, network[verb], all[:n]...)
+				if err != nil {
+					break // the last one tells of it
+				}
+				seen = append(seen, in.bracket())
+				in.end()
+			}
 			s.with(verb, network[verb], asked, all[:n], func(in *injected) error {
-				s.add(in, asked, ms(in.bracket()), "at most "+limit.String(), in.bracket() <= limit)
+				seen = append(seen, in.bracket())
+				slices.Sort(seen)
+				worst := seen[len(seen)-1]
+				s.add(in, asked, fmt.Sprintf("%s at the median, %s at most, of %d", ms(seen[len(seen)/2]), ms(worst), len(seen)), limit.String(), worst <= limit)
 				return nil
 			})
 		}
@@ -379,7 +411,6 @@ func (s *sheet) edges() {
 
 // nodes: verbs about a node as a whole, by what the fault says it delivered and by what a client sees in it and after it.
 func (s *sheet) nodes() {
-	all := s.cluster.Nodes()
 	state := func(n target.Node) string {
 		if _, _, err := get(n, "/", patience); err != nil {
 			return "no answer"
@@ -398,6 +429,7 @@ func (s *sheet) nodes() {
 		{"scale", "5 to 4 replicas", "no answer", fault.Params{"to": 4}},
 		{"exec", "a command with exit code 0", "answers", fault.Params{"command": []string{"/main", "cat", "/proc/self/comm"}}},
 	} {
+		all := s.cluster.Nodes() // anew: what is created anew has other ids
 		hit := all[:1]
 		if c.verb == "scale" {
 			hit = all
