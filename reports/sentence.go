@@ -219,18 +219,24 @@ func (s *sheet) whatHappened(f rundir.Fault) string {
 	if len(f.Nodes) == 0 {
 		return "nodes " + did
 	}
-	service := f.Nodes[0]
-	if i := strings.LastIndexByte(service, '-'); i > 0 {
-		service = service[:i]
-	}
+	service := serviceOf(f.Nodes[0])
 	of := s.replicas(f.Arm, service)
-	if of < len(f.Nodes) {
+	alike := !slices.ContainsFunc(f.Nodes, func(node string) bool { return serviceOf(node) != service })
+	if !alike || of < len(f.Nodes) {
 		return list(f.Nodes) + " " + did
 	}
 	if of == 1 {
 		return "the one " + service + " node " + did
 	}
 	return fmt.Sprintf("%d of %d %s nodes %s", len(f.Nodes), of, service, did)
+}
+
+// serviceOf is the service that a node is a replica of: app of app-1.
+func serviceOf(node string) string {
+	if i := strings.LastIndexByte(node, '-'); i > 0 {
+		return node[:i]
+	}
+	return node
 }
 
 // overrun is how much longer than planned a fault can last without a word: starting a node again takes time.
