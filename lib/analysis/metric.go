@@ -41,6 +41,7 @@ type Spec struct {
 	OfFault bool // is about one fault: `fault=` names it
 	Integer bool // a count of whole things
 	Higher  bool // higher is better; else lower is
+	Search  bool // is what a search for capacity finds, and the only one of it
 	Summary string
 }
 
@@ -75,13 +76,14 @@ func Specs() []Spec {
 		Spec{Name: "longest_silence", Unit: Seconds, Summary: "largest gap between good due times, load's edges included"},
 		Spec{Name: "lost_requests", Unit: Number, Labels: of, OfFault: true, Summary: "bad requests beyond the rate before, from onset − timeout to the next fault's or load end"},
 		Spec{Name: "balance", Unit: Number, Phased: true, Higher: true, Summary: "Jain's index of answered requests over live nodes"},
+		Spec{Name: "capacity", Unit: PerSecond, Higher: true, Search: true, Summary: "highest rate of a search whose hold met `while`, to 5 %"},
 	)
 }
 
 // Later names the metrics that the format has and this version lacks.
 func Later() []string {
 	return []string{
-		"capacity", "settling", "rebalanced", "floor", "loss_over_floor", "lost_writes",
+		"settling", "rebalanced", "floor", "loss_over_floor", "lost_writes",
 		"acknowledged_writes", "uncertain_writes", "duplicated_writes", "stale_reads", "linearizable", "affordable",
 	}
 }
