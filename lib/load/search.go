@@ -1,6 +1,9 @@
 package load
 
-import "math"
+import (
+	"math"
+	"strconv"
+)
 
 // Resolution is how far apart, at most, the highest rate that a [Search] has seen met and the lowest one that it has
 // seen not to be are in the end, as a share of the former.
@@ -65,7 +68,8 @@ func (s Search) Most() int {
 	return int(doublings+halvings) + 1
 }
 
+// round3 keeps three digits.
 func round3(v float64) float64 {
-	step := math.Pow(10, math.Floor(math.Log10(v))-2)
-	return math.Round(v/step) * step
+	r, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64) // it reads what it wrote
+	return r
 }
