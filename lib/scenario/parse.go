@@ -135,7 +135,7 @@ func (b *builder) arms(s *Scenario, top *fields) {
 		b.wrong(top.at["sweep"].key, "a sweep makes the arms, and here are arms too").expect("sweep or arms")
 	case top.has("sweep"):
 		b.sweep(s, base, get[*fields](top, "sweep", nil))
-		b.allArms = len(b.errs) == errors
+		b.allArms = s.Sweep != nil && len(s.Sweep.Scale) > 0 && len(b.errs) == errors
 	case !top.has("arms"):
 		base.Name, base.Scale = DefaultArm, map[string]int{}
 		if target != nil {

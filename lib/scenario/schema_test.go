@@ -105,6 +105,8 @@ var beyond = []string{
 	"partition-a", "partition-from", "partition-twice", "exec-", "replica-and", "role-equals", "role-exec", "role-json", "role-port",
 	"random-after", "random-every-short", "random-for", "random-name", "random-objective", "random-phase", "random-recovery", "random-span-backwards",
 	"random-verb-without", "random-when",
+	"sweep-and", "sweep-arm", "sweep-baseline", "sweep-name", "sweep-twice", "capacity-and-for", "capacity-backwards", "capacity-faults", "capacity-few",
+	"capacity-hold", "capacity-of", "while-", "search-metric", "rate-without",
 	"request-without-time", "restart-for", "scale-refused", "scale-without-to", "units", "rate-zero", "duration-too-long",
 }
 
