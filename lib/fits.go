@@ -40,11 +40,29 @@ func (j *judging) fits() error {
 		case !slices.Equal(r.Requests, names):
 			return was("load.requests", names, r.Requests)
 		}
+		if now, then := searching(l.Capacity), searched(r.Capacity); now != then {
+			return was("load.capacity", now, then)
+		}
 		if now, then := planned(j.scenario.Arms[i].Faults, l.For), carriedOut(r.Faults); len(r.Faults) > 0 && !slices.Equal(now, then) {
 			return was("faults", now, then)
 		}
 	}
 	return nil
+}
+
+// searching is a search as the file says it, in a form that what was carried out has too.
+func searching(c *scenario.Capacity) string {
+	if c == nil {
+		return "none"
+	}
+	return searched(&record.Capacity{While: c.While.Text, From: c.From, To: c.To, Hold: c.Hold})
+}
+
+func searched(c *record.Capacity) string {
+	if c == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s from %v/s to %v/s, each for %v", c.While, c.From, c.To, c.Hold)
 }
 
 // planned are the faults as the file says them, in a form that what was carried out has too. What a random fault

@@ -255,7 +255,7 @@ func (r *running) outOfTime(block int) string {
 		return ""
 	}
 	s := r.Plan.Scenario
-	one := max(r.took, s.Load.Warmup+s.Load.For+r.Plan.Verifying()) * time.Duration(len(s.Arms))
+	one := max(r.took, r.leastLoad()) * time.Duration(len(s.Arms))
 	if time.Since(r.began)+one <= r.o.MaxTime {
 		return ""
 	}
@@ -334,12 +334,19 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	return a, err
 }
 
+// leastLoad is how long the load of a trial takes at the least: how long a search does is not known beforehand.
+func (r *running) leastLoad() time.Duration {
+	if r.Plan.Scenario.Load.Capacity != nil {
+		return 0
+	}
+	return r.Plan.TrialLoad()
+}
+
 // left estimates how long n trials take.
 func (r *running) left(n int) time.Duration {
-	s := r.Plan.Scenario
 	one := r.took
 	if one == 0 {
-		one = s.Load.Warmup + s.Load.For + r.Plan.Verifying() + PerTrial
+		one = r.Plan.TrialLoad() + r.Plan.Verifying() + PerTrial
 	}
 	return time.Duration(n) * one
 }

@@ -31,6 +31,9 @@ func (s *sheet) makeTiles() []tile {
 	if s.subject == nil {
 		return nil
 	}
+	if s.searches() {
+		return s.capacityTiles()
+	}
 	ms := []measure{{label: "Availability", ref: analysis.Ref{Metric: "availability"}}}
 	if len(s.faults) > 0 {
 		of := ""
@@ -58,6 +61,31 @@ func (s *sheet) makeTiles() []tile {
 		return append(tiles, t)
 	}
 	return append(tiles, s.tile(measure{label: "Good answers", ref: analysis.Ref{Metric: "goodput"}}))
+}
+
+// capacityTiles are those of a search: what the subject carries, and what the law says where there are sizes.
+func (s *sheet) capacityTiles() []tile {
+	tiles := []tile{s.tile(measure{label: "Capacity", ref: capacityRef})}
+	add := func(label string, r reading) {
+		tiles = append(tiles, tile{label: label, num: r.num, unit: r.unit, iv: r.iv, judged: "no objective"})
+	}
+	share := scale{times: 100, unit: "%"}
+	if z := s.size(s.subject); z != nil {
+		add("Efficiency, per node", share.read(z.Efficiency))
+	}
+	if s.run.Scaling == nil || s.run.Scaling.Fit == nil {
+		return tiles
+	}
+	f := s.run.Scaling.Fit
+	add("One node, by the law", read(f.Lambda, slo.Absolute))
+	add("Contention σ", share.read(f.Sigma))
+	add("Coherency κ", share.read(f.Kappa))
+	peak := scale{times: 1, unit: "nodes"}.read(f.Peak)
+	if peak.state == analysis.NoData {
+		peak = reading{num: "none shown"}
+	}
+	add("Most carried with", peak)
+	return tiles
 }
 
 func (s *sheet) tile(m measure) tile {

@@ -106,6 +106,8 @@ var beyond = []string{
 	"random-after", "random-every-short", "random-for", "random-name", "random-objective", "random-phase", "random-recovery", "random-span-backwards",
 	"random-verb-without", "random-when",
 	"verify-constant", "verify-env", "verify-field", "verify-nothing", "verify-of-a-read", "verify-twice", "verify-unknown", "writes-",
+	"sweep-and", "sweep-arm", "sweep-baseline", "sweep-name", "sweep-twice", "capacity-and-for", "capacity-verify", "capacity-backwards", "capacity-faults", "capacity-few",
+	"capacity-hold", "capacity-of", "while-", "search-metric", "rate-without",
 	"request-without-time", "restart-for", "scale-refused", "scale-without-to", "units", "rate-zero", "duration-too-long",
 }
 
