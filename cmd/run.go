@@ -148,6 +148,9 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	fmt.Fprintf(b, "engine    %s (%s)\n", p.Facts.Driver, p.Why)
 	fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
 	fmt.Fprintf(b, "blocks    %d with %s each, seed %d; about %v\n", s.Repeats, count(len(s.Arms), "trial"), s.Seed, p.Plan.Duration(tutti.PerTrial).Round(time.Second))
+	for _, v := range s.Verify {
+		fmt.Fprintf(b, "verify    %s: read back by %s %s, at most %v\n", v.Of, v.Read.Method, v.Read.Path, v.Within)
+	}
 	for _, arm := range s.Arms {
 		fmt.Fprintf(b, "arm       %s%s\n", arm.Name, replicas(p.Plan, arm))
 	}

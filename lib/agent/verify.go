@@ -36,7 +36,7 @@ const (
 	tellEvery  = time.Second            // progress
 	firstPause = 100 * time.Millisecond // between two rounds of reads; doubled each time
 	lastPause  = 2 * time.Second
-	lastSpare  = 50 * time.Millisecond // for the last round, beyond what it takes
+	lastSpare  = 200 * time.Millisecond // for the last round, beyond what it takes
 	maxGot     = 120                   // bytes of an answer that are kept as an example
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/scenario"
 )
 
-// checkVerify finds writes that cannot be read back: more than can be remembered, or than can be read in their time.
+// checkVerify finds writes that cannot be read back: more than can be remembered, or than can be read twice in their time.
 func (p *Plan) checkVerify() scenario.Errors {
 	s := p.Scenario
 	if len(s.Verify) == 0 {
@@ -30,10 +30,9 @@ func (p *Plan) checkVerify() scenario.Errors {
 				continue
 			}
 			n := float64(l.Rate.Count()-l.Rate.Warm()) * q.Weight / weights
-			if need := time.Duration(n / l.ReadRate() * float64(time.Second)); need > v.Within {
-				round := time.Duration(math.Ceil(need.Seconds()*1.5)) * time.Second
-				wrong = append(wrong, p.wrong(v.Line, fmt.Sprintf("verify: %.0f writes of %q are not read within %v: at %.0f reads per second they take %v; give it within: %v or more",
-					n, v.Of, v.Within, l.ReadRate(), need.Round(time.Second), round)))
+			if need := time.Duration(2 * n / l.ReadRate() * float64(time.Second)); need > v.Within {
+				wrong = append(wrong, p.wrong(v.Line, fmt.Sprintf("verify: about %.0f writes of %q cannot be read twice within %v, at %.0f reads per second: it takes %v or more",
+					n, v.Of, v.Within, l.ReadRate(), time.Duration(math.Ceil(need.Seconds()))*time.Second)))
 			}
 		}
 	}

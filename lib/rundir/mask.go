@@ -31,11 +31,13 @@ const secretKey = `(?i)(passw|secret|token|api[-_]?key|authorization|cookie|cred
 // else a key such as `token-service` is the name of something.
 var free = []string{
 	"target.env", "arms.*.env", "load.requests.*.headers", "load.requests.*.json", "load.requests.*.expect.header",
+	"verify.*.read.headers", "verify.*.read.json",
 }
 
 // prose are the texts that name nothing, in which a secret may be repeated.
 var prose = []string{
 	"hypothesis", "load.requests.*.body", "load.requests.*.expect.body", "load.requests.*.expect.contains",
+	"verify.*.read.body", "verify.*.contains", "verify.*.body",
 }
 
 // Mask replaces what stands under keys that name secrets (in variables, headers and bodies) by asterisks, and the

@@ -212,7 +212,7 @@ func verifyKeys() *keys {
 			{name: "read", doc: "how what it wrote is read, a request of which path, headers and body are templates", required: true, form: either{requestLine, read}},
 			{name: "contains", doc: "what the answer's body must hold, a template", group: "comparison", form: block},
 			{name: "body", doc: "what the answer's whole body must be, a template", group: "comparison", form: block},
-			{name: "within", doc: "how long what is not there is read again", def: "60s", form: duration{100 * time.Millisecond, time.Hour}},
+			{name: "within", doc: "how long what is not there is read again", def: "60s", form: duration{time.Second, time.Hour}},
 		},
 	}
 }
