@@ -189,6 +189,36 @@ func TestVerify(t *testing.T) {
 	})
 }
 
+// What a step of a session wrote has the key and the value of its client, whichever number it had.
+func TestVerifySteps(t *testing.T) {
+	k := &keeper{order: make(map[string]int), kept: make(map[string]string), tries: make(map[string]int)}
+	k.write = func(n int) (int, string) { return 204, []string{"V", ""}[n%5/4] }
+	s := httptest.NewServer(k)
+	defer s.Close()
+	p := writing(s.URL, time.Second)
+	p.Requests = []load.Request{
+		{Name: "look", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}}, p.Requests[0],
+		{Name: "again", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}}, {Name: "alone", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}},
+	}
+	p.Sessions = []load.Session{{Name: "s", First: 0, Steps: 3, Think: 50 * time.Millisecond}}
+	c := dial(t, start(t, "good"))
+	if _, err := c.Load(t.Context(), p, func(time.Time) {}, func(record.Bin) {}); err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.Verify(t.Context(), "", func(agent.Progress) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := uint64(len(k.order))
+	if len(w) != 1 || w[0].Acknowledged != written || w[0].Lost != (written+1)/5 || w[0].Kept != written-w[0].Lost || written < 30 {
+		t.Errorf("%d writes: %+v", written, w)
+	}
+	if got := p.Share(1); got != 0.25 {
+		t.Errorf("a step's share is %v, want a quarter", got)
+	}
+	checkClose(t, c)
+}
+
 // What cannot be read back is said at once, and reading is broken off when nobody waits for it any more.
 func TestVerifyBrokenOff(t *testing.T) {
 	k := &keeper{order: make(map[string]int), kept: make(map[string]string), tries: make(map[string]int), write: func(int) (int, string) { return 204, "" }}

@@ -90,11 +90,11 @@ func TestReadbacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	seq := rand.Uint64N(1 << 40)
-	m, err := r.Message(0, seq)
+	m, err := r.Message(0, load.Turn{Seq: seq, Client: seq})
 	if err != nil || m.URL.RequestURI() != "/kv/"+load.Key(7, seq) || m.Header.Get("X-T") != "a" {
 		t.Errorf("%+v, %v", m, err)
 	}
-	if want, err := r.Want(0, seq); err != nil || want != "<"+load.Value(7, seq)+">" {
+	if want, err := r.Want(0, load.Turn{Seq: 1, Client: seq}); err != nil || want != "<"+load.Value(7, seq)+">" {
 		t.Errorf("%s, %v", want, err)
 	}
 	for what, spoil := range map[string]func(v *load.Verify){

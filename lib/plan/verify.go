@@ -20,16 +20,12 @@ func (p *Plan) checkVerify() scenario.Errors {
 	if n := l.Rate.Count(); n > load.MaxVerified {
 		return scenario.Errors{p.wrong(s.Verify[0].Line, fmt.Sprintf("verify: %d requests are more than can be remembered: at most %d", n, load.MaxVerified))}
 	}
-	weights := 0.0
-	for _, q := range l.Requests {
-		weights += q.Weight
-	}
 	for _, v := range s.Verify {
-		for _, q := range l.Requests {
+		for i, q := range l.Requests {
 			if q.Name != v.Of {
 				continue
 			}
-			n := float64(l.Rate.Count()-l.Rate.Warm()) * q.Weight / weights
+			n := float64(l.Rate.Count()-l.Rate.Warm()) * l.Share(i)
 			if need := time.Duration(2 * n / l.ReadRate() * float64(time.Second)); need > v.Within {
 				wrong = append(wrong, p.wrong(v.Line, fmt.Sprintf("verify: about %.0f writes of %q cannot be read twice within %v, at %.0f reads per second: it takes %v or more",
 					n, v.Of, v.Within, l.ReadRate(), time.Duration(math.Ceil(need.Seconds()))*time.Second)))

@@ -62,7 +62,8 @@ type Load struct {
 	For      time.Duration
 	Warmup   time.Duration
 	Timeout  time.Duration
-	Requests []load.Request
+	Requests []load.Request // the steps of sessions among them
+	Sessions []load.Session
 }
 
 // A Verify says how the writes of one request are read back after the load.
