@@ -43,6 +43,9 @@ func (j *judging) fits() error {
 		if now, then := searching(l.Capacity), searched(r.Capacity); now != then {
 			return was("load.capacity", now, then)
 		}
+		if now, then := verified(j.scenario.Verify), readBack(r.Writes); len(r.Writes) > 0 && !slices.Equal(now, then) {
+			return was("verify", now, then)
+		}
 		if now, then := planned(j.scenario.Arms[i].Faults, l.For), carriedOut(r.Faults); len(r.Faults) > 0 && !slices.Equal(now, then) {
 			return was("faults", now, then)
 		}
@@ -63,6 +66,23 @@ func searched(c *record.Capacity) string {
 		return "none"
 	}
 	return fmt.Sprintf("%s from %v/s to %v/s, each for %v", c.While, c.From, c.To, c.Hold)
+}
+
+// verified are the reads as the file says them, readBack as they were carried out.
+func verified(of []scenario.Verify) []string {
+	var out []string
+	for _, v := range of {
+		out = append(out, fmt.Sprintf("%s by %s %s within %v", v.Of, v.Read.Method, v.Read.Path, v.Within))
+	}
+	return out
+}
+
+func readBack(of []record.Writes) []string {
+	var out []string
+	for _, w := range of {
+		out = append(out, fmt.Sprintf("%s by %s within %v", w.Of, w.Read, w.Within))
+	}
+	return out
 }
 
 // planned are the faults as the file says them, in a form that what was carried out has too. What a random fault

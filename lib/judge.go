@@ -452,6 +452,9 @@ func (j *judging) trial(t *analysis.Trial, blocks map[int]map[string]*analysis.T
 		Arm: r.Arm, Block: r.Block, Order: r.Order, Dir: rundir.TrialDir(r.Arm, r.Block), Start: r.Zero,
 		Problems: t.Problems(), Metrics: make(map[string]rundir.Value), Holds: holds(r),
 	}
+	for _, w := range r.Writes {
+		out.Writes = append(out.Writes, writes(w))
+	}
 	out.Valid = len(out.Problems) == 0
 	out.Counted = out.Valid && blocks[r.Block][r.Arm] == t
 	i := slices.IndexFunc(j.scenario.Arms, func(a scenario.Arm) bool { return a.Name == r.Arm })
@@ -465,6 +468,18 @@ func (j *judging) trial(t *analysis.Trial, blocks map[int]map[string]*analysis.T
 		spec, _ := analysis.SpecOf(ref.Metric)
 		v := t.Metric(ref)
 		out.Metrics[ref.String()] = value(slo.Estimate{Value: v.V, Unit: spec.Unit, State: v.State, N: 1, Note: v.Why})
+	}
+	return out
+}
+
+// writes is what was read back as run.json has it.
+func writes(w record.Writes) rundir.Writes {
+	out := rundir.Writes{
+		Request: w.Of, Read: w.Read, Within: w.Within.Seconds(), Acknowledged: w.Acknowledged, Kept: w.Kept, Lost: w.Lost, Unread: w.Unread,
+		Uncertain: w.Uncertain, Found: w.Found, Duplicated: w.Duplicated, Reads: w.Reads, Took: w.Took.Seconds(), Problem: w.Problem,
+	}
+	if w.Lost > 0 {
+		out.First, out.Last = finite(w.First.Seconds()), finite(w.Last.Seconds())
 	}
 	return out
 }

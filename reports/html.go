@@ -324,6 +324,9 @@ func (s *sheet) sections() []section {
 	if len(s.errors.rows) > 0 {
 		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors))
 	}
+	if len(s.writes.rows) > 0 {
+		add("writes", "Writes", "What became of the writes", s.writesLead(), tableHTML(s.writes))
+	}
 	trust := tableHTML(s.trust)
 	if len(s.effects.rows) > 0 {
 		trust += "<h3>The faults, with their proof</h3>" + tableHTML(s.effects)

@@ -100,6 +100,7 @@ func JUnit(w io.Writer, r *tutti.Result) error {
 			suite.Cases = append(suite.Cases, s.checkCase(c))
 		}
 	}
+	suite.Cases = append(suite.Cases, s.writeCases()...)
 	all := junitSuites{Name: "tutti", Time: took}
 	for i := range suite.Cases {
 		c := &suite.Cases[i]

@@ -47,6 +47,7 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 		return fmt.Errorf("drawing the arms' table: %w", err)
 	}
 	t.faults(s)
+	t.writes(s)
 	t.foot(s, o.Path)
 	_, err := w.Write(t.b.Bytes())
 	return err

@@ -36,8 +36,8 @@ const (
 	tellEvery  = time.Second            // progress
 	firstPause = 100 * time.Millisecond // between two rounds of reads; doubled each time
 	lastPause  = 2 * time.Second
-	lastSpare  = 50 * time.Millisecond // for the last round, beyond what it takes
-	maxGot     = 120                   // bytes of an answer that are kept as an example
+	lastSpare  = 200 * time.Millisecond // for the last round, beyond what it takes
+	maxGot     = 120                    // bytes of an answer that are kept as an example
 )
 
 // verify reads back what the load before it wrote.
@@ -60,7 +60,7 @@ func (s *server) verified(ctx context.Context, id uint64, o verifyOrder) ([]reco
 	if err != nil {
 		return nil, err
 	}
-	picks, err := p.Templates()
+	turns, err := p.Templates()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *server) verified(ctx context.Context, id uint64, o verifyOrder) ([]reco
 	all := make([]record.Writes, len(p.Verify))
 	for i := range p.Verify {
 		v := &verification{
-			written: s.wrote, item: i, verify: &p.Verify[i], reads: reads, picks: picks, wire: wire,
+			written: s.wrote, item: i, verify: &p.Verify[i], reads: reads, turns: turns, wire: wire,
 			tell: func(done Progress) { s.out.put(reply{ID: id, Progress: &done}) },
 		}
 		if err := v.run(ctx, o.Problem); err != nil {
@@ -86,7 +86,7 @@ type verification struct {
 	item   int // of the plan's verification
 	verify *load.Verify
 	reads  *load.Readbacks
-	picks  *load.Templates
+	turns  *load.Templates
 	wire   load.Exchanger
 	tell   func(Progress)
 
@@ -141,7 +141,7 @@ func (v *verification) each(f func(seq uint64, o load.Outcome) bool) {
 	from, to := v.ledger.Range()
 	for seq := from; seq < to; seq++ {
 		o := v.ledger.At(seq)
-		if (o == load.Acknowledged || o == load.Uncertain) && v.picks.Pick(seq) == v.request && !f(seq, o) {
+		if (o == load.Acknowledged || o == load.Uncertain) && v.turns.Turn(seq).Request == v.request && !f(seq, o) {
 			return
 		}
 	}
@@ -230,10 +230,11 @@ func (v *verification) round(ctx context.Context, deadline time.Time) {
 
 // read reads one write and notes what that says of it.
 func (v *verification) read(ctx context.Context, seq uint64) {
-	m, err := v.reads.Message(v.item, seq)
+	turn := v.turns.Turn(seq)
+	m, err := v.reads.Message(v.item, turn)
 	var want string
 	if err == nil {
-		want, err = v.reads.Want(v.item, seq)
+		want, err = v.reads.Want(v.item, turn)
 	}
 	if err != nil {
 		v.fail(fmt.Errorf("number %d: %w", seq, err))
@@ -341,7 +342,7 @@ func (v *verification) sum() {
 		}
 		if len(w.Lacks) < record.MaxLacks && w.Problem == "" {
 			l := record.Lack{Seq: seq, Due: due, Got: v.got[seq], Lost: lost}
-			if m, err := v.reads.Message(v.item, seq); err == nil {
+			if m, err := v.reads.Message(v.item, v.turns.Turn(seq)); err == nil {
 				l.Read = m.URL.RequestURI()
 			}
 			w.Lacks = append(w.Lacks, l)

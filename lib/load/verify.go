@@ -45,6 +45,28 @@ func (p Plan) Verifying() time.Duration {
 	return d
 }
 
+// Share is which part of all requests is the one with an index, about: that of a step is as often sent as its session begins.
+func (p Plan) Share(request int) float64 {
+	weights := make([]float64, len(p.Requests))
+	for i, q := range p.Requests {
+		weights[i], _ = weight(q.Weight) // Templates tells what is wrong
+	}
+	for _, s := range p.Sessions {
+		w, _ := weight(s.Weight)
+		for i := s.First; i < min(s.First+s.Steps, len(weights)); i++ {
+			weights[i] = w
+		}
+	}
+	sum := 0.0
+	for _, w := range weights {
+		sum += w
+	}
+	if request < 0 || request >= len(weights) || sum == 0 {
+		return 0
+	}
+	return weights[request] / sum
+}
+
 // Readbacks are the reads of a plan's verification, ready to be filled in. They are safe for concurrent use.
 type Readbacks struct {
 	reads *Templates
@@ -60,7 +82,7 @@ func (p Plan) Readbacks() (*Readbacks, error) {
 	}
 	r := &Readbacks{plan: p}
 	reads := p
-	reads.Requests = nil
+	reads.Requests, reads.Sessions = nil, nil
 	for _, v := range p.Verify {
 		q := v.Read
 		q.Name = "verify " + v.Of
@@ -76,7 +98,7 @@ func (p Plan) Readbacks() (*Readbacks, error) {
 		return nil, err
 	}
 	for i, v := range p.Verify {
-		want, err := r.Want(i, 0)
+		want, err := r.Want(i, Turn{})
 		if err == nil && want == "" {
 			err = errors.New("what the answer must hold is empty: every answer would do")
 		}
@@ -87,12 +109,16 @@ func (p Plan) Readbacks() (*Readbacks, error) {
 	return r, nil
 }
 
-// Message is the read of verification i for the write with the number seq.
-func (r *Readbacks) Message(i int, seq uint64) (Message, error) { return r.reads.Message(i, seq) }
+// Message is the read of verification i for the write of a turn: what a step of a session wrote has the key and the value of
+// its client.
+func (r *Readbacks) Message(i int, write Turn) (Message, error) {
+	write.Request = i
+	return r.reads.Message(write, nil)
+}
 
 // Want is what the answer to it must hold.
-func (r *Readbacks) Want(i int, seq uint64) (string, error) {
-	return r.wants[i].fill(&numbered{Seq: seq, Env: r.plan.Env, seed: r.plan.Seed})
+func (r *Readbacks) Want(i int, write Turn) (string, error) {
+	return r.wants[i].fill(&numbered{Seq: write.Seq, Env: r.plan.Env, client: write.Client, seed: r.plan.Seed})
 }
 
 // Copies is how often a body holds what was written. Where the whole body must be it, a body that is something

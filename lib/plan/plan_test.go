@@ -50,6 +50,13 @@ seed: 7
 
 const moreTo = "faults:\n  - {name: more, at: 1s, scale: {service: app, to: %d}, for: 2s}\n"
 
+// verifying is the sound scenario with half of its requests read back.
+func verifying(long, within string) string {
+	s := with("load: {rate: 100/s, for: 60s,", "load: {rate: 100/s, for: "+long+",")
+	s = strings.Replace(s, "requests: [GET /]}", `requests: [GET /, {PUT: "/kv/{{.Key}}", name: write, body: "{{.Value}}"}]}`, 1)
+	return s + "verify: [{of: write, read: \"GET /kv/{{.Key}}\", contains: \"{{.Value}}\", within: " + within + "}]\n"
+}
+
 // with replaces one part of the sound scenario.
 func with(old, new string) string { return strings.Replace(sound, old, new, 1) }
 
@@ -115,6 +122,8 @@ func TestErrors(t *testing.T) {
 		{"ingress at a replica that is not there", arm(`ingress: "http://app-9:8080"`)},
 		{"ingress that only begins like a service", arm(`ingress: "http://app-server:8080"`)},
 		{"scale that changes nothing", with("faults:\n", fmt.Sprintf(moreTo, 8))},
+		{"writes that cannot be read back in time", verifying("60s", "10s")},
+		{"writes that cannot be remembered", strings.Replace(verifying("24h", "1h"), "100/s", "3000/s", 1)},
 		{"several, in the order of the file", strings.NewReplacer("kill: app", "kill: ap", "cluster: {scale: {app: 8}}", "cluster: {nodes: web}").Replace(sound)},
 	} {
 		p, err := build(t, c.text)

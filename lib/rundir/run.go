@@ -103,6 +103,26 @@ type Trial struct {
 	Problems []string         `json:"problems,omitempty"`
 	Metrics  map[string]Value `json:"metrics"`
 	Holds    []Hold           `json:"holds,omitempty"` // of a search for capacity, in the order in which they were tried
+	Writes   []Writes         `json:"writes,omitempty"` // what was read back after the load
+}
+
+// Writes is what was found when one request's writes were read back.
+type Writes struct {
+	Request      string   `json:"request"`
+	Read         string   `json:"read"`
+	Within       float64  `json:"within"`
+	Acknowledged uint64   `json:"acknowledged"`
+	Kept         uint64   `json:"kept"`
+	Lost         uint64   `json:"lost"`
+	Unread       uint64   `json:"unread"`
+	Uncertain    uint64   `json:"uncertain"`
+	Found        uint64   `json:"found"`
+	Duplicated   uint64   `json:"duplicated"`
+	Reads        uint64   `json:"reads"`
+	Took         float64  `json:"took"`
+	First        *float64 `json:"first"`
+	Last         *float64 `json:"last"`
+	Problem      string   `json:"problem,omitempty"`
 }
 
 // Load is what was sent, as in the scenario.

@@ -69,7 +69,8 @@ type Load struct {
 	For      time.Duration
 	Warmup   time.Duration
 	Timeout  time.Duration
-	Requests []load.Request
+	Requests []load.Request // the steps of sessions among them
+	Sessions []load.Session
 	Capacity *Capacity // nil: Rate and For say it
 }
 

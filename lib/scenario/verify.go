@@ -44,7 +44,7 @@ func (b *builder) verify(s *Scenario, top *fields) {
 }
 
 // read is how something is read back: a request line, or a request without what only load has.
-func (b *builder) read(at item) (load.Request, bool) { return b.request(at) }
+func (b *builder) read(at item) (load.Request, bool) { return b.request(at, scope{}) }
 
 // wanted checks what the answer must hold.
 func (b *builder) wanted(at item, want string) {
@@ -52,7 +52,7 @@ func (b *builder) wanted(at item, want string) {
 		b.wrong(at.node, "%s is empty, so that every answer would do", at.key.Value).expect(`what was written, such as %s: "{{.Value}}"`, at.key.Value)
 		return
 	}
-	if b.template(at.node, 0, want) && !strings.Contains(want, "{{") {
+	if b.template(at.node, 0, want, scope{}) && !strings.Contains(want, "{{") {
 		b.wrong(at.node, "%s is the same for every write, so that one would do for all", at.key.Value).expect(`what was written, such as %s: "{{.Value}}"`, at.key.Value)
 	}
 }
