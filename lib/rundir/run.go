@@ -102,7 +102,7 @@ type Trial struct {
 	Counted  bool             `json:"counted"` // valid, and so is its whole block
 	Problems []string         `json:"problems,omitempty"`
 	Metrics  map[string]Value `json:"metrics"`
-	Holds    []Hold           `json:"holds,omitempty"` // of a search for capacity, in the order in which they were tried
+	Holds    []Hold           `json:"holds,omitempty"`  // of a search for capacity, in the order in which they were tried
 	Writes   []Writes         `json:"writes,omitempty"` // what was read back after the load
 }
 
@@ -143,7 +143,8 @@ type Provenance struct {
 	Engine   string            `json:"engine"` // docker, process
 	Reason   string            `json:"reason"` // why this engine
 	Details  map[string]string `json:"details"`
-	Images   map[string]string `json:"images"` // digest by service
+	Images   map[string]string `json:"images"`             // digest by service
+	Versions map[string]string `json:"versions,omitempty"` // by service, of its programs, where the image says them
 	Seed     int64             `json:"seed"`
 	Scenario string            `json:"scenario"` // file name
 	SHA256   string            `json:"sha256"`   // of the scenario's text

@@ -54,7 +54,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 
 // build makes the parts that are not there yet, one after the other, and prints a line for each.
 func build(ctx context.Context, e engine, out io.Writer, list []part) error {
-	ids := make(map[string]string) // of bases, by suite
+	ids := make(map[string]string) // of bases by suite, and of parts by name
 	for _, p := range list {
 		if _, ok := ids[p.Suite]; ok {
 			continue
@@ -70,56 +70,60 @@ func build(ctx context.Context, e engine, out io.Writer, list []part) error {
 	}
 	for _, p := range list {
 		l := newLine(out, p.Name)
-		what, err := make1(ctx, e, p, ids[p.Suite], l.say)
+		from := ids[p.Suite]
+		if p.From != "" {
+			from = ids[p.From]
+		}
+		id, version, err := makePart(ctx, e, p, from, l.say)
 		if err != nil {
 			l.end("failed")
 			return fmt.Errorf("build %s: %w", p.image(), err)
 		}
-		l.end(what)
+		l.end(version)
+		ids[p.Name] = id
 	}
 	return nil
 }
 
-// make1 makes one part unless it is there, and says what it is.
-func make1(ctx context.Context, e engine, p part, baseID string, say func(string)) (string, error) {
-	archive, hash, err := p.context(baseID)
+// makePart makes one part unless it is there, and returns its image's id and version.
+func makePart(ctx context.Context, e engine, p part, from string, say func(string)) (id, version string, err error) {
+	archive, hash, err := p.context(from)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	old, labels, err := e.image(ctx, p.image())
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if old != "" && labels[labelParts] == hash {
-		return labels[labelVersion], nil
+		return old, labels[labelVersion], nil
 	}
 	say("building")
 	// The host's network: there may be no other on which packages can be had. Proxies are no part of the image.
-	args := []string{"build", "--quiet", "--force-rm", "--network", "host", "--build-arg", "BASE=" + baseID}
+	args := []string{"build", "--quiet", "--force-rm", "--network", "host", "--build-arg", "BASE=" + from}
 	for _, name := range []string{"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
 		if os.Getenv(name) != "" {
 			args = append(args, "--build-arg", name)
 		}
 	}
-	id, err := e.run(ctx, buildLimit, bytes.NewReader(archive), append(args, "-")...)
+	built, err := e.run(ctx, buildLimit, bytes.NewReader(archive), append(args, "-")...)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	version, err := versionOf(ctx, e, p, id)
-	if err != nil {
-		return "", err
+	if version, err = versionOf(ctx, e, p, built); err != nil {
+		return "", "", err
 	}
 	// The labels come last, as the version is known only now. Nothing is installed in this step.
-	_, err = e.run(ctx, buildLimit, strings.NewReader("FROM "+id+"\n"), "build", "--quiet", "--force-rm",
+	id, err = e.run(ctx, buildLimit, strings.NewReader("FROM "+built+"\n"), "build", "--quiet", "--force-rm",
 		"--label", labelParts+"="+hash, "--label", labelVersion+"="+version, "--tag", p.image(), "-")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	if old != "" {
+	if old != "" && old != id {
 		// It may still be in use, and then goes with `make parts-clean` at the latest.
 		_ = e.remove(ctx, old)
 	}
-	return version, nil
+	return id, version, nil
 }
 
 // versionOf asks an image which versions of its programs it holds.

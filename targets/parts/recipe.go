@@ -34,6 +34,7 @@ var recipes embed.FS
 type part struct {
 	Name  string
 	Suite string // Debian release that it comes from
+	From  string // the part that it is made on top of; "" is the suite's base
 	// Programs are what the image's version names, each by its Debian package.
 	Programs []program
 }
@@ -43,20 +44,20 @@ type program struct{ Name, Package string }
 func parts() []part {
 	one := func(name, pkg string) []program { return []program{{name, pkg}} }
 	return []part{
-		{"haproxy", "trixie", one("haproxy", "haproxy")},
-		{"nginx", "trixie", one("nginx", "nginx")},
-		{"redis", "trixie", one("redis", "redis-server")},
-		{"postgres", "trixie", one("postgres", "postgresql-17")},
-		{"patroni", "trixie", []program{{"patroni", "patroni"}, {"postgres", "postgresql-17"}}},
-		{"etcd", "trixie", one("etcd", "etcd-server")},
-		{"consul", "bullseye", one("consul", "consul")},
-		{"zookeeper", "trixie", one("zookeeper", "zookeeper")},
+		{"haproxy", "trixie", "", one("haproxy", "haproxy")},
+		{"nginx", "trixie", "", one("nginx", "nginx")},
+		{"redis", "trixie", "", one("redis", "redis-server")},
+		{"postgres", "trixie", "", one("postgres", "postgresql-17")},
+		{"patroni", "trixie", "postgres", []program{{"patroni", "patroni"}, {"postgres", "postgresql-17"}}},
+		{"etcd", "trixie", "", one("etcd", "etcd-server")},
+		{"consul", "bullseye", "", one("consul", "consul")},
+		{"zookeeper", "trixie", "", one("zookeeper", "libzookeeper-java")},
 	}
 }
 
 func (p part) image() string { return repository + p.Name + tag }
 
-// chosen returns the parts of these names, or all of them if there is none.
+// chosen returns the parts of these names, and those that they are made on top of before them. No names are all parts.
 func chosen(names []string) ([]part, error) {
 	all := parts()
 	if len(names) == 0 {
@@ -72,7 +73,11 @@ func chosen(names []string) ([]part, error) {
 			}
 			return nil, fmt.Errorf("there is no part %q; there are %s", name, strings.Join(known, ", "))
 		}
-		list = append(list, all[i])
+		for _, need := range []string{all[i].From, name} {
+			if j := slices.IndexFunc(all, func(p part) bool { return p.Name == need }); j >= 0 && !slices.ContainsFunc(list, func(p part) bool { return p.Name == need }) {
+				list = append(list, all[j])
+			}
+		}
 	}
 	return list, nil
 }

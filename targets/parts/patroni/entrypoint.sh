@@ -48,4 +48,5 @@ postgresql:
     - host all all all scram-sha-256
 YAML
 shift
+unset PGDATA # of the image that this one is made from; Patroni has its own
 exec patroni /etc/patroni/tutti.yml "$@"

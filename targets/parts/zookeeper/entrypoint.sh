@@ -3,7 +3,7 @@
 # the user zookeeper.
 set -eu
 if [ "${1:-}" = zkServer.sh ] && [ "$(id -u)" = 0 ]; then
-	chown -R zookeeper:zookeeper "$ZOO_DATA_DIR" "$ZOO_DATA_LOG_DIR" "$ZOO_LOG_DIR" "$ZOO_CONF_DIR" 2>/dev/null || true
+	chown -R zookeeper:zookeeper "$ZOO_DATA_DIR" "$ZOO_DATA_LOG_DIR"
 	exec setpriv --reuid zookeeper --regid zookeeper --init-groups "$0" "$@"
 fi
 if [ ! -f "$ZOO_CONF_DIR/zoo.cfg" ]; then
