@@ -321,7 +321,7 @@ func (s *sheet) sections() []section {
 	if len(s.phases.rows) > 0 {
 		add("phases", "By phase", s.phasesTitle(), s.phasesLead(), tableHTML(s.phases))
 	}
-	if len(s.errors.rows) > 0 {
+	if len(s.errors.rows) > 0 && !s.searches() {
 		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors))
 	}
 	trust := tableHTML(s.trust)
