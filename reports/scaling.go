@@ -20,7 +20,7 @@ const (
 	maxEach  = 12  // blocks of a size, in one cell
 )
 
-var capacityRef = analysis.Ref{Metric: "capacity"}
+func capacityRef() analysis.Ref { return analysis.Ref{Metric: "capacity"} }
 
 // searches reports whether the load was a search for capacity.
 func (s *sheet) searches() bool { return s.run.Load.Capacity != nil }
@@ -60,7 +60,7 @@ func (s *sheet) capacityTable() table {
 	}
 	t.head = []column{left("Arm"), num("Nodes"), num("Capacity, /s"), num("Efficiency"), left("Capacity in each block, /s")}
 	for _, a := range s.sized() {
-		v := s.value(a, analysis.Whole, capacityRef)
+		v := s.value(a, analysis.Whole, capacityRef())
 		nodes, efficiency := quiet("–"), quiet("–") // where the arms do not differ in their sizes alone
 		if z := s.size(a); z != nil {
 			nodes, efficiency = text(fmt.Sprint(z.Nodes)), efficiencyCell(z.Efficiency)
@@ -84,7 +84,7 @@ func (s *sheet) eachBlock(a *arm) string {
 	var parts []string
 	more := 0
 	for _, t := range s.run.Trials {
-		v, there := t.Metrics[capacityRef.String()]
+		v, there := t.Metrics[capacityRef().String()]
 		if t.Arm != a.Name || !t.Counted || !there {
 			continue
 		}

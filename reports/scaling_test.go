@@ -90,8 +90,9 @@ func sweepOf(sizes []int, blocks int, to float64) *tutti.Result {
 	for _, n := range sizes {
 		name := fmt.Sprintf("app-%d", n)
 		z := rundir.Size{Arm: name, Nodes: n, Capacity: r.Run.Arms[name].Metrics["capacity"], Efficiency: rundir.Value{Unit: analysis.Number, State: analysis.NoData}}
-		if base := r.Run.Arms["app-1"].Metrics["capacity"].Value; z.Capacity.State == analysis.OK {
-			z.Efficiency.State, z.Efficiency.Value = analysis.OK, ptr(*z.Capacity.Value / float64(n) / *base)
+		if z.Capacity.State == analysis.OK {
+			share := *z.Capacity.Value / *r.Run.Arms["app-1"].Metrics["capacity"].Value
+			z.Efficiency.State, z.Efficiency.Value = analysis.OK, ptr(share/float64(n))
 		}
 		for _, t := range r.Run.Trials {
 			if v := t.Metrics["capacity"]; t.Arm == name {
@@ -258,7 +259,9 @@ func TestScalingHostile(t *testing.T) {
 	r.Run.Trials[0].Holds[0].Answer, r.Run.Trials[0].Holds[0].Why = record.Unknown, hostile
 	for ext, draw := range formats {
 		out := string(render(t, r, draw))
-		if i := strings.IndexFunc(out, func(c rune) bool { return c < 0x20 && c != '\n' && c != '\t' || c >= 0x7f && c < 0xa0 || c == 0x202e || c == 0x200b }); i >= 0 {
+		if i := strings.IndexFunc(out, func(c rune) bool {
+			return c < 0x20 && c != '\n' && c != '\t' || c >= 0x7f && c < 0xa0 || c == 0x202e || c == 0x200b
+		}); i >= 0 {
 			t.Errorf("%s: a character that steers: %q", ext, out[max(i-20, 0):min(i+20, len(out))])
 		}
 		if ext != "txt" && strings.Contains(out, "<script") {

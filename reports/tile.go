@@ -65,7 +65,7 @@ func (s *sheet) makeTiles() []tile {
 
 // capacityTiles are those of a search: what the subject carries, and what the law says where there are sizes.
 func (s *sheet) capacityTiles() []tile {
-	tiles := []tile{s.tile(measure{label: "Capacity", ref: capacityRef})}
+	tiles := []tile{s.tile(measure{label: "Capacity", ref: capacityRef()})}
 	add := func(label string, r reading) {
 		tiles = append(tiles, tile{label: label, num: r.num, unit: r.unit, iv: r.iv, judged: "no objective"})
 	}

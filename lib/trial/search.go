@@ -62,7 +62,7 @@ func (r *run) search(ctx context.Context, client *agent.Client, dial string) err
 			continue
 		}
 		// A moment of the machine's can be to blame. A second one is no chance.
-		if n := len(r.rec.Holds); doubts == maxDoubts || n > 1 && r.rec.Holds[n-2].Rate == rate {
+		if n := len(r.rec.Holds); doubts == maxDoubts || n > 1 && r.rec.Holds[n-2].Answer == record.Unknown {
 			s.Stop()
 		}
 		doubts++

@@ -49,7 +49,7 @@ func TestCapacity(t *testing.T) {
 	}{
 		"found":         {carries: perNode, nodes: 1, while: "availability >= 100%", state: analysis.OK, low: 23 / 1.051, high: 23, answers: "mmu", why: "availability"},
 		"found of two":  {carries: perNode, nodes: 2, while: "availability >= 100% and p99 <= 100ms", state: analysis.OK, low: 46 / 1.051, high: 46, answers: "mmmu", why: "availability"},
-		"not at from":   {carries: func(int) float64 { return 9 }, nodes: 1, while: "p99 <= 100ms", state: analysis.NoData, answers: "u", why: "p99 never"},
+		"not at from":   {carries: func(int) float64 { return 9 }, nodes: 1, while: "p99 <= 100ms", state: analysis.NoData, answers: "uu", why: "p99 never"},
 		"up to to":      {nodes: 1, while: "p99 <= 100ms", state: analysis.Censored, low: 80, high: 80, answers: "mmmm"},
 		"own lag":       {offers: 25, nodes: 1, while: "p99 <= 100ms", state: analysis.Censored, low: 20, high: 20, answers: "mmkk", why: "own lag decides"},
 		"not offered":   {offers: 25, nodes: 1, while: "availability >= 99%", state: analysis.Censored, low: 20, high: 20, answers: "mmkk", why: "offered 2"},
