@@ -54,6 +54,17 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// A percentile over too few requests is told of, and no other.
+func TestFewRequests(t *testing.T) {
+	if p := built(t, sweeping); len(p.Warnings) > 0 {
+		t.Errorf("warnings: %q", p.Warnings)
+	}
+	p := built(t, strings.Replace(sweeping, "p99 <= 100ms", "ok_p999 <= 100ms and p99 <= 90ms", 1))
+	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "ok_p999 over the 500 requests") {
+		t.Errorf("warnings: %q", p.Warnings)
+	}
+}
+
 // A sweep of a service that is not there is told at its place.
 func TestSweepOfNothing(t *testing.T) {
 	s := parse(t, strings.NewReplacer("service: app", "service: ap", "app-4.capacity >= 2 * app-1.capacity", "ap-4.capacity >= 1/s").Replace(sweeping))
