@@ -200,7 +200,11 @@ func peak(u stats.USL) rundir.Value {
 		return value(none)
 	}
 	low, _, known := u.Bounds(alpha, func(o stats.USL) float64 { return o.Kappa })
-	if !known || low <= 0 {
+	if !known {
+		none.Note = "a peak is not shown: κ has no interval"
+		return value(none)
+	}
+	if low <= 0 {
 		none.Note = "a peak is not shown: the interval of κ contains 0"
 		return value(none)
 	}

@@ -32,7 +32,7 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	}
 	m.table("### Faults and events", s.events, len(s.events.rows) > 0)
 	m.list(s.faultLines())
-	m.table("### Errors", s.errors, len(s.errors.rows) > 0)
+	m.table("### Errors", s.errors, len(s.errors.rows) > 0 && !s.searches())
 	m.table("### Writes, read back", s.writes, len(s.writes.rows) > 0)
 	m.table("### Can this be trusted?", s.trust, true)
 	m.table("### Trials", s.trials, len(s.trials.rows) > 0)

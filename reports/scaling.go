@@ -20,7 +20,7 @@ const (
 	maxEach  = 12  // blocks of a size, in one cell
 )
 
-var capacityRef = analysis.Ref{Metric: "capacity"}
+func capacityRef() analysis.Ref { return analysis.Ref{Metric: "capacity"} }
 
 // searches reports whether the load was a search for capacity.
 func (s *sheet) searches() bool { return s.run.Load.Capacity != nil }
@@ -60,12 +60,12 @@ func (s *sheet) capacityTable() table {
 	}
 	t.head = []column{left("Arm"), num("Nodes"), num("Capacity, /s"), num("Efficiency"), left("Capacity in each block, /s")}
 	for _, a := range s.sized() {
-		v := s.value(a, analysis.Whole, capacityRef)
-		nodes, efficiency, each := quiet("not known"), quiet("not known"), ""
+		v := s.value(a, analysis.Whole, capacityRef())
+		nodes, efficiency := quiet("–"), quiet("–") // where the arms do not differ in their sizes alone
 		if z := s.size(a); z != nil {
-			nodes, efficiency, each = text(fmt.Sprint(z.Nodes)), efficiencyCell(z.Efficiency), eachBlock(z.PerBlock)
+			nodes, efficiency = text(fmt.Sprint(z.Nodes)), efficiencyCell(z.Efficiency)
 		}
-		r := row{cells: []cell{ofArm(a), nodes, read(v, slo.Absolute).cell(true), efficiency, text(each)}}
+		r := row{cells: []cell{ofArm(a), nodes, read(v, slo.Absolute).cell(true), efficiency, text(s.eachBlock(a))}}
 		if v.State != analysis.OK {
 			r.note = v.Note
 		}
@@ -79,15 +79,23 @@ func efficiencyCell(v rundir.Value) cell {
 	return sc.read(v).cell(false)
 }
 
-// eachBlock lists a size's capacities by block.
-func eachBlock(bs []rundir.BlockValue) string {
+// eachBlock lists an arm's capacities in the blocks that count.
+func (s *sheet) eachBlock(a *arm) string {
 	var parts []string
-	for i, b := range bs {
-		if i == maxEach {
-			parts = append(parts, fmt.Sprintf("and %d more", len(bs)-i))
-			break
+	more := 0
+	for _, t := range s.run.Trials {
+		v, there := t.Metrics[capacityRef().String()]
+		if t.Arm != a.Name || !t.Counted || !there {
+			continue
 		}
-		parts = append(parts, read(rundir.Value{Value: b.Value, State: b.State, Unit: analysis.PerSecond}, slo.Absolute).num)
+		if len(parts) == maxEach {
+			more++
+			continue
+		}
+		parts = append(parts, read(v, slo.Absolute).num)
+	}
+	if more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -280,7 +288,7 @@ func (s *sheet) scalingHTML() string {
 
 // reading says how to read the figure.
 func (f *scaled) reading() string {
-	out := "Each mark is one trial's capacity: the highest rate at which " + f.while + "."
+	out := "Each mark is one trial’s capacity: the highest rate at which " + f.while + "."
 	for _, z := range f.sizes {
 		for _, b := range z.PerBlock {
 			if b.State == analysis.Censored {
@@ -320,7 +328,7 @@ func (f *scaled) draw(w, x0, x1, y1 float64, class, id string) string {
 	c.text("tk", (x0+x1)/2, y1+37, middle, cut(visible(f.service), 24)+" nodes")
 	labels := f.lines(q, least, most)
 	f.points(c, q)
-	f.label(c, q, labels, x1, y1, narrow)
+	f.label(c, labels, x1, y1, narrow)
 	return c.svg(class, id, "Capacity by nodes", f.alt())
 }
 
@@ -346,10 +354,11 @@ func (f *scaled) top() float64 {
 	return max(top, min(ideal, 2*top)) * 1.06
 }
 
-// A scaledLabel stands at the end of a line, x and y in the panel's pixels.
+// A scaledLabel stands at the end of a line.
 type scaledLabel struct {
 	class, text string
-	x, y        float64
+	y           float64
+	above       bool // the line rises to the label's place: inside the panel it stands above
 }
 
 // lines draws the ideal line, the band and the law, and returns their labels.
@@ -360,7 +369,7 @@ func (f *scaled) lines(q *panel, least, most float64) []scaledLabel {
 		if to > least {
 			q.polyline("slo", plotter.XYs{{X: least, Y: least * f.perNode}, {X: to, Y: to * f.perNode}})
 		}
-		labels = append(labels, scaledLabel{"tk", "linear " + scale{times: 1}.short(round3(most*f.perNode)) + nb + "/s", q.px(to), q.py(to * f.perNode)})
+		labels = append(labels, scaledLabel{"tk", "linear " + scale{times: 1}.short(round3(most*f.perNode)) + nb + "/s", q.py(to * f.perNode), true})
 	}
 	if f.fit == nil {
 		return labels
@@ -378,7 +387,7 @@ func (f *scaled) lines(q *panel, least, most float64) []scaledLabel {
 	}
 	q.polyline("ln p99 s1", line)
 	if n := len(line); n > 0 {
-		labels = append(labels, scaledLabel{"lb1", "law " + scale{times: 1}.short(round3(line[n-1].Y)) + nb + "/s", q.px(line[n-1].X), q.py(line[n-1].Y)})
+		labels = append(labels, scaledLabel{"lb1", "fit " + scale{times: 1}.short(round3(line[n-1].Y)) + nb + "/s", q.py(line[n-1].Y), false})
 	}
 	return labels
 }
@@ -402,15 +411,17 @@ func (f *scaled) points(c *canvas, q *panel) {
 }
 
 // label sets the lines' labels beside the panel, or inside it where there is no room.
-func (f *scaled) label(c *canvas, q *panel, labels []scaledLabel, x1, y1 float64, narrow bool) {
+func (f *scaled) label(c *canvas, labels []scaledLabel, x1, y1 float64, narrow bool) {
 	ys := make([]float64, len(labels))
 	for i, l := range labels {
 		ys[i] = l.y
-		if narrow {
-			ys[i] += 22
+		if narrow && l.above {
+			ys[i] -= 6
+		} else if narrow {
+			ys[i] += 24
 		}
 	}
-	for i, y := range apart(ys, 16, 26, y1-4) {
+	for i, y := range apart(ys, 16, 18, y1-4) {
 		if narrow {
 			c.text(labels[i].class, x1, y, end, labels[i].text)
 			continue

@@ -163,7 +163,7 @@ const maxCarried = 3
 // carried says what each arm of a search carried, and under which condition.
 func (t *teller) carried() {
 	arms := t.sized()
-	known := func(a *arm) bool { return t.value(a, analysis.Whole, capacityRef).State != analysis.NoData }
+	known := func(a *arm) bool { return t.value(a, analysis.Whole, capacityRef()).State != analysis.NoData }
 	arms = slices.DeleteFunc(slices.Clone(arms), func(a *arm) bool { return !known(a) })
 	if len(arms) == 0 {
 		if len(t.countedBlocks()) > 0 {
@@ -195,7 +195,7 @@ func (t *teller) carried() {
 		} else {
 			t.say(" ")
 		}
-		t.metric(a, measure{ref: capacityRef}, "", true)
+		t.metric(a, measure{ref: capacityRef()}, "", true)
 	}
 	t.say(". ")
 }

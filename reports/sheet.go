@@ -142,7 +142,7 @@ type measure struct {
 // measures are the metrics of the overview.
 func (s *sheet) measures() []measure {
 	if s.searches() {
-		return []measure{{label: "capacity", ref: capacityRef}}
+		return []measure{{label: "capacity", ref: capacityRef()}}
 	}
 	m := []measure{{label: "availability", ref: analysis.Ref{Metric: "availability"}}}
 	for _, f := range s.faults {

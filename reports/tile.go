@@ -65,7 +65,7 @@ func (s *sheet) makeTiles() []tile {
 
 // capacityTiles are those of a search: what the subject carries, and what the law says where there are sizes.
 func (s *sheet) capacityTiles() []tile {
-	tiles := []tile{s.tile(measure{label: "Capacity", ref: capacityRef})}
+	tiles := []tile{s.tile(measure{label: "Capacity", ref: capacityRef()})}
 	add := func(label string, r reading) {
 		tiles = append(tiles, tile{label: label, num: r.num, unit: r.unit, iv: r.iv, judged: "no objective"})
 	}
@@ -85,6 +85,9 @@ func (s *sheet) capacityTiles() []tile {
 		peak = reading{num: "none shown"}
 	}
 	add("Most carried with", peak)
+	if n := s.run.Scaling.Sizes; len(n) > 0 && f.Peak.Value != nil && *f.Peak.Value > float64(n[len(n)-1].Nodes) {
+		tiles[len(tiles)-1].judged = "more than were measured"
+	}
 	return tiles
 }
 
@@ -100,7 +103,7 @@ func (s *sheet) tile(m measure) tile {
 			t.judged += ", warns only"
 		}
 	}
-	for _, a := range s.arms {
+	for _, a := range s.sized() {
 		if a != s.subject {
 			if v := s.value(a, m.phase, m.ref); v.State != analysis.NoData {
 				t.others = append(t.others, otherValue{a, read(v, slo.Absolute).String()})

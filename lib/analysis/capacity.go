@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
@@ -17,29 +18,27 @@ func (t *Trial) capacity() Value {
 	if t.Rec.Capacity == nil {
 		return Missing("the load does not search for a capacity")
 	}
-	met, unmet := 0.0, 0.0
+	met, unmet := 0.0, math.Inf(1)
 	why := "no hold was carried out"
 	for i := range t.Rec.Holds {
-		h := &t.Rec.Holds[i]
-		switch h.Answer {
+		switch h := &t.Rec.Holds[i]; h.Answer {
 		case record.Met:
 			met = max(met, h.Rate)
 		case record.Unmet:
-			if unmet == 0 || h.Rate < unmet {
-				unmet = h.Rate
-			}
-		case record.Unknown:
-		}
-		if h.Answer == record.Unmet {
 			why = fmt.Sprintf("not even the lowest rate of the search, %g/s, was met: %s", h.Rate, h.Why)
-		} else if h.Answer != record.Met {
+		case record.Unknown:
 			why = fmt.Sprintf("it cannot be told whether the lowest rate of the search, %g/s, was met: %s", h.Rate, h.Why)
+		}
+	}
+	for i := range t.Rec.Holds { // what was met when it was tried again is none that was not
+		if h := &t.Rec.Holds[i]; h.Answer == record.Unmet && h.Rate > met {
+			unmet = min(unmet, h.Rate)
 		}
 	}
 	switch {
 	case met == 0:
 		return Missing("%s", why)
-	case unmet == 0 || unmet > bracketed*met || unmet < met:
+	case unmet > bracketed*met:
 		return Value{V: met, State: Censored}
 	}
 	return Good(met)

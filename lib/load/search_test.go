@@ -12,7 +12,7 @@ import (
 // tried is what a search asks of something that holds up to a capacity, and the highest rate that was met.
 func tried(t *testing.T, s load.Search, capacity float64) (rates []float64, met float64) {
 	t.Helper()
-	most := s.Most()
+	most := s.Usual()
 	for {
 		rate, more := s.Next()
 		if !more {
@@ -36,11 +36,11 @@ func TestSearch(t *testing.T) {
 		from, to, capacity float64
 		want               []float64
 	}{
-		{50, 5000, 49, []float64{50}},
+		{50, 5000, 49, []float64{50, 50}},
 		{50, 400, 1e6, []float64{50, 100, 200, 400}},
 		{50, 300, 1e6, []float64{50, 100, 200, 300}},
 		{50, 50, 60, []float64{50}},
-		{50, 400, 120, []float64{50, 100, 200, 141, 119, 130, 124}},
+		{50, 400, 120, []float64{50, 100, 200, 141, 119, 130, 124, 124}},
 	} {
 		got, _ := tried(t, load.Search{From: c.from, To: c.to}, c.capacity)
 		if !slices.Equal(got, c.want) {
@@ -59,6 +59,38 @@ func TestSearchFinds(t *testing.T) {
 		rates, met := tried(t, s, capacity)
 		if met > capacity || capacity > met*(1+load.Resolution)*1.005 && met < s.To {
 			t.Fatalf("from %v to %v for %v: found %v, tried %v", s.From, s.To, capacity, met, rates)
+		}
+	}
+}
+
+// A rate that was not met by chance alone does not set the limit; and chance alone does not keep a search going.
+func TestSearchTriesAgain(t *testing.T) {
+	s, first := load.Search{From: 50, To: 400}, true
+	var rates []float64
+	for {
+		rate, more := s.Next()
+		if !more {
+			break
+		}
+		rates = append(rates, rate)
+		s.Tell(rate, rate <= 250 && (rate != 100 || !first))
+		first = first && rate != 100
+	}
+	if want := []float64{50, 100, 70.7, 84.1, 91.7, 95.8, 100, 200, 400, 283, 238, 260, 249, 260}; !slices.Equal(rates, want) {
+		t.Errorf("tried %v, want %v", rates, want)
+	}
+	r := rand.New(rand.NewPCG(4, 2))
+	for range 2000 {
+		s, n := load.Search{From: 10, To: 10_000}, 0
+		for {
+			rate, more := s.Next()
+			if !more {
+				break
+			}
+			if n++; n > s.Most() {
+				t.Fatal("it does not end")
+			}
+			s.Tell(rate, r.IntN(2) == 0)
 		}
 	}
 }

@@ -182,13 +182,13 @@ const (
 	Settle = 500 * time.Millisecond // rest before a hold, at the least
 )
 
-// TrialLoad is how long a trial's load takes with its warm-up; of a search, at the most.
+// TrialLoad is how long a trial's load takes with its warm-up; of a search, one that comes to the end of its range.
 func (p *Plan) TrialLoad() time.Duration {
 	l := p.Scenario.Load
 	c := l.Capacity
 	if c == nil {
 		return l.Warmup + l.For
 	}
-	most := load.Search{From: c.From, To: c.To}.Most()
-	return l.Warmup + time.Duration(most)*(LeadIn+c.Hold+Settle)
+	holds := load.Search{From: c.From, To: c.To}.Usual()
+	return l.Warmup + time.Duration(holds)*(LeadIn+c.Hold+Settle)
 }

@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -49,24 +48,30 @@ func FitUSL(ms []Sized) (USL, error) {
 	if err != nil {
 		return USL{}, err
 	}
-	blocks := make(map[int]bool)
-	for _, m := range ms {
-		blocks[m.Block] = true
-	}
-	if len(blocks) < minBlocks {
-		return u, nil
-	}
-	for block := range blocks {
-		left := slices.DeleteFunc(slices.Clone(ms), func(m Sized) bool { return m.Block == block })
-		one, err := fitUSL(left)
-		if err != nil { // without this block it could not be told: then there is no interval either
-			u.without = nil
-			return u, nil
-		}
-		u.without = append(u.without, one)
-	}
-	slices.SortFunc(u.without, func(a, b USL) int { return cmp.Compare(a.At(2), b.At(2)) }) // no map's order
+	u.without = leftOut(ms)
 	return u, nil
+}
+
+// leftOut are the fits without one block each; nil if there are too few blocks, or if it cannot be told without one of them.
+func leftOut(ms []Sized) []USL {
+	var blocks []int
+	for _, m := range ms {
+		blocks = append(blocks, m.Block)
+	}
+	slices.Sort(blocks)
+	blocks = slices.Compact(blocks)
+	if len(blocks) < minBlocks {
+		return nil
+	}
+	us := make([]USL, len(blocks))
+	for i, block := range blocks {
+		left := slices.DeleteFunc(slices.Clone(ms), func(m Sized) bool { return m.Block == block })
+		var err error
+		if us[i], err = fitUSL(left); err != nil {
+			return nil
+		}
+	}
+	return us
 }
 
 func fitUSL(ms []Sized) (USL, error) {

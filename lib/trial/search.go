@@ -45,11 +45,10 @@ func (r *run) search(ctx context.Context, client *agent.Client, dial string) err
 		h := record.Hold{Rate: rate, Warmup: plan.LeadIn, For: c.Hold}
 		if len(r.rec.Holds) == 0 {
 			h.Warmup = r.Plan.Load.Rate.Warmup
-		} else if h.Settled, err = r.settle(ctx, client, dial, quick); err != nil {
+		} else if h.Settled, h.Why, err = r.settle(ctx, client, dial, quick); err != nil {
 			return err
-		} else if h.Settled >= settleLimit {
+		} else if h.Why != "" {
 			h.At, h.Answer = r.since(time.Now(), client), record.Unknown
-			h.Why = fmt.Sprintf("it was not tried: %v after the hold before the target had not settled", settleLimit)
 			r.rec.Holds = append(r.rec.Holds, h)
 			break
 		}
@@ -62,7 +61,7 @@ func (r *run) search(ctx context.Context, client *agent.Client, dial string) err
 			continue
 		}
 		// A moment of the machine's can be to blame. A second one is no chance.
-		if n := len(r.rec.Holds); doubts == maxDoubts || n > 1 && r.rec.Holds[n-2].Rate == rate {
+		if n := len(r.rec.Holds); doubts == maxDoubts || n > 1 && r.rec.Holds[n-2].Answer == record.Unknown {
 			s.Stop()
 		}
 		doubts++
@@ -167,27 +166,52 @@ func (r *run) atRest(ctx context.Context, client *agent.Client, dial string) (ti
 	return took[len(took)/2], nil
 }
 
-// settle waits until the target answers probes as it does at rest, so that the backlog of a hold that was too much does not spoil
-// the next one. It returns how long that took; settleLimit or more means that it does not.
-func (r *run) settle(ctx context.Context, client *agent.Client, dial string, quick time.Duration) (time.Duration, error) {
+// settle waits until every node runs and the target answers probes as it does at rest, so that the backlog of a hold that was too much
+// does not spoil the next one. It returns how long that took, and why the next hold is not to be tried: the target did not settle.
+func (r *run) settle(ctx context.Context, client *agent.Client, dial string, quick time.Duration) (took time.Duration, why string, err error) {
 	r.Hooks.stage("letting the target settle")
 	began := time.Now()
 	sleepUntil(ctx, began.Add(plan.Settle))
-	for calm := 0; calm < calmProbes && time.Since(began) < settleLimit; {
+	for calm := 0; calm < calmProbes; {
+		if took = time.Since(began); took >= settleLimit {
+			why = fmt.Sprintf("it was not tried: %v after the hold before it the target had not settled", settleLimit)
+			if down := r.down(); down != "" {
+				why = fmt.Sprintf("it was not tried: %v after the hold before it %s was not running", settleLimit, down)
+			}
+			return took, why, nil
+		}
 		from := time.Now()
 		err := client.Probe(ctx, r.probe(dial))
 		calm++
-		if err != nil || time.Since(from) > 2*quick+calmSpare {
+		if err != nil || time.Since(from) > 2*quick+calmSpare || r.down() != "" {
 			calm = 0
 		}
 		if !sleepUntil(ctx, from.Add(probeEvery)) {
-			break
+			return 0, "", context.Cause(ctx)
 		}
 	}
-	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+	return time.Since(began), "", nil
+}
+
+// down is a node that does not run now, by the engine's events; "" if all do.
+func (r *run) down() string {
+	cursor := 0
+	events, _ := r.watch.since(&cursor)
+	state := make(map[string]bool)
+	for _, e := range events {
+		switch e.Kind {
+		case record.NodeDie, record.NodeRemove, record.NodePause:
+			state[e.Node] = true
+		case record.NodeStart, record.NodeUnpause:
+			state[e.Node] = false
+		}
 	}
-	return time.Since(began), nil
+	for _, n := range r.watch.known() {
+		if state[n.Name] {
+			return n.Name
+		}
+	}
+	return ""
 }
 
 // found says what a hold has of the metrics that its condition is about, each once.

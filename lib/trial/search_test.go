@@ -14,6 +14,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/slo"
+	"github.com/tutti-bench/tutti/lib/target"
 	"github.com/tutti-bench/tutti/lib/trial"
 	"github.com/tutti-bench/tutti/lib/trial/trialtest"
 )
@@ -49,7 +50,7 @@ func TestCapacity(t *testing.T) {
 	}{
 		"found":         {carries: perNode, nodes: 1, while: "availability >= 100%", state: analysis.OK, low: 23 / 1.051, high: 23, answers: "mmu", why: "availability"},
 		"found of two":  {carries: perNode, nodes: 2, while: "availability >= 100% and p99 <= 100ms", state: analysis.OK, low: 46 / 1.051, high: 46, answers: "mmmu", why: "availability"},
-		"not at from":   {carries: func(int) float64 { return 9 }, nodes: 1, while: "p99 <= 100ms", state: analysis.NoData, answers: "u", why: "p99 never"},
+		"not at from":   {carries: func(int) float64 { return 9 }, nodes: 1, while: "p99 <= 100ms", state: analysis.NoData, answers: "uu", why: "p99 never"},
 		"up to to":      {nodes: 1, while: "p99 <= 100ms", state: analysis.Censored, low: 80, high: 80, answers: "mmmm"},
 		"own lag":       {offers: 25, nodes: 1, while: "p99 <= 100ms", state: analysis.Censored, low: 20, high: 20, answers: "mmkk", why: "own lag decides"},
 		"not offered":   {offers: 25, nodes: 1, while: "availability >= 99%", state: analysis.Censored, low: 20, high: 20, answers: "mmkk", why: "offered 2"},
@@ -163,4 +164,54 @@ func TestSearchCancelled(t *testing.T) {
 			t.Errorf("the target was removed %d times", f.Downs())
 		}
 	})
+}
+
+// mortal has a node that dies during the second hold, and comes back after a while or not at all.
+type mortal struct {
+	*trialtest.Fake
+	back time.Duration
+}
+
+func (m *mortal) Up(ctx context.Context, s target.Spec) (target.Cluster, error) {
+	tell := func(kind string) {
+		s.Watch(target.NodeEvent{At: time.Now(), Node: "app-2", Kind: kind})
+	}
+	time.AfterFunc(9*time.Second, func() { tell(record.NodeDie) })
+	if m.back > 0 {
+		time.AfterFunc(9*time.Second+m.back, func() { tell(record.NodeStart) })
+	}
+	return m.Fake.Up(ctx, s)
+}
+
+// A search goes on once every node is back; else it ends with what it has, and says why.
+func TestSearchWaitsForNodes(t *testing.T) {
+	for back, want := range map[time.Duration]string{20 * time.Second: "mmmm", 0: "mmk"} {
+		f := &trialtest.Fake{}
+		cfg := searching(t, f, 2, "availability >= 99%")
+		cfg.Driver = &mortal{f, back}
+		synctest.Test(t, func(t *testing.T) {
+			rec, err := trial.Run(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := rec.Holds[len(rec.Holds)-1]
+			if got := answers(rec); got != want {
+				t.Fatalf("back after %v: answers %s, want %s", back, got, want)
+			}
+			a := analysis.Of(rec)
+			if p := a.Problems(); len(p) > 0 {
+				t.Errorf("problems: %q", p)
+			}
+			v := a.Metric(capacity)
+			if back > 0 {
+				if h := rec.Holds[2]; h.Settled < 10*time.Second || v.V != 80 {
+					t.Errorf("settled after %v, capacity %+v", h.Settled, v)
+				}
+				return
+			}
+			if !strings.Contains(last.Why, "app-2 was not running") || last.Generator.Scheduled != 0 || v.State != analysis.Censored || v.V != 20 {
+				t.Errorf("%q, capacity %+v", last.Why, v)
+			}
+		})
+	}
 }
