@@ -26,6 +26,12 @@ const (
 	LeastConn  Policy = "least-conn"  // the one with the fewest open requests; in turn among equals
 )
 
+// What a health check wants of an upstream.
+const (
+	CheckHTTP    = "http"    // a status from 200 to 399
+	CheckConnect = "connect" // that it accepts a connection; its name stays unknown
+)
+
 // A Balancer spreads requests over the addresses of one host name. Paths below /balancer/ are its
 // own: /balancer/healthz answers 200 while an upstream is in, /balancer/status tells all it knows.
 //
@@ -39,6 +45,7 @@ type Balancer struct {
 	Policy Policy
 
 	Check        string        // path of the health check; "" is none: all that the name gives are in
+	CheckMode    string        // "" is [CheckHTTP]
 	Interval     time.Duration // from one check's start to the next's
 	CheckTimeout time.Duration // of one check
 	Fails        int           // checks failed in a row that take an upstream out
@@ -46,12 +53,13 @@ type Balancer struct {
 	PassiveFails int           // requests in a row that could not connect, which take it out too; 0 is none
 
 	Retries         int           // further upstreams tried for a request that failed
-	ConnectTimeout  time.Duration // to connect to an upstream
+	ConnectTimeout  time.Duration // to connect to an upstream; 0 is no limit but the system's
 	ResponseTimeout time.Duration // from request sent to response headers
 
-	Resolve time.Duration // how often the name is looked up
-	Forget  time.Duration // how long an upstream that the name lost must be out before it is dropped
-	Drain   time.Duration // limit on finishing open requests at the end
+	Resolve  time.Duration // how often the name is looked up
+	CacheDNS bool          // only until it is found
+	Forget   time.Duration // how long an upstream that the name lost must be out before it is dropped
+	Drain    time.Duration // limit on finishing open requests at the end
 
 	// Lookup finds the addresses of a name; nil is [hosts.Lookup].
 	Lookup func(ctx context.Context, name, port string) ([]string, error)

@@ -25,7 +25,7 @@ const (
 
 // A Node answers every path after a little work, but for two: /healthz says
 // whether it wants requests, and /__truth what it did ([Truth]). It keeps no state that a client
-// could miss.
+// could miss, but for [Sessions].
 //
 // The fields from SlowReplica on make it misbehave in a known way.
 type Node struct {
@@ -39,6 +39,10 @@ type Node struct {
 	// 500, and /healthz says no. "" is none.
 	Journal string
 
+	Sessions   Sessions   // where /session/ID/STEP is kept
+	Dependency Dependency // what is asked before each answer
+	AtOnce     int        // requests that are worked on at once; the others wait. 0: all are
+
 	StartDelay time.Duration // how long /healthz says no after the start
 	LameDuck   time.Duration // how long it still serves after it was asked to stop, /healthz saying no
 	Drain      time.Duration // limit on everything between being asked to stop and the end
@@ -50,12 +54,16 @@ type Node struct {
 	ResetEvery  uint64        // every n-th request on a reused connection is reset; 0 is none
 	FreezeAt    time.Duration // when it freezes, once, counted from the first request
 	FreezeFor   time.Duration // for how long nothing gets an answer; 0 is not at all
+	Leak        int           // bytes that each request leaves in memory
+	HideDrain   bool          // /healthz goes on saying yes after it was asked to stop
 
 	Log *slog.Logger // told of starting and stopping; nil is silent
 
 	draining atomic.Bool
 	started  time.Time
 	journal  journal
+	turns    turns
+	leak     leak
 
 	mu    sync.Mutex
 	truth Truth
@@ -68,6 +76,8 @@ type Truth struct {
 	OK       uint64    `json:"ok"`             // answered with 200
 	Failed   uint64    `json:"failed"`         // answered with 500 on purpose
 	Unkept   uint64    `json:"unkept"`         // answered with 500 because the journal could not be written
+	Unknown  uint64    `json:"unknown"`        // answered with 409: a step of a session that it does not know
+	Without  uint64    `json:"without"`        // answered with 503: the dependency was not to be had, or too many waited
 	Reset    uint64    `json:"reset"`          // connection reset on purpose
 	Gone     uint64    `json:"gone"`           // the client left first
 	Reused   uint64    `json:"reused"`         // came on a connection that had carried a request before
@@ -109,11 +119,16 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 			return context.WithValue(ctx, connKey{}, new(atomic.Uint64))
 		},
 	}
+	storing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stored := make(chan error, 1)
+	go func() { stored <- n.Sessions.run(storing) }()
 	log.Info("node serves", "node", n.Name, "address", l.Addr().String())
 	err := serve(ctx, srv, l, n.Drain, func(end context.Context) {
 		n.draining.Store(true)
 		_ = pause(end, n.LameDuck) // cut short by Drain, which Shutdown then says
 	})
+	stop()
+	err = errors.Join(err, <-stored)
 	log.Info("node ends", "node", n.Name, "error", err)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
@@ -148,7 +163,7 @@ func (n *Node) health(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set(HeaderNode, n.Name)
 	switch {
-	case n.draining.Load():
+	case n.draining.Load() && !n.HideDrain:
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 	case time.Since(n.started) < n.StartDelay:
 		http.Error(w, "starting", http.StatusServiceUnavailable)
@@ -166,46 +181,83 @@ func (n *Node) answer(w http.ResponseWriter, r *http.Request) {
 		resetConnection(w)
 		return
 	}
-	ctx := r.Context()
-	err := n.hold(ctx)
-	if err == nil {
-		err = pause(ctx, n.delay(number))
-	}
-	sum := work(number, n.Work)
-	if err == nil {
-		// One frozen while it works cannot answer either.
-		err = n.hold(ctx)
-	}
-	fail := n.FailEvery > 0 && number%n.FailEvery == 0
-	if fail && err == nil {
-		orSilent(n.Log).Info("failed on purpose", "request", number)
-	}
-	var kept error
-	if err == nil && !fail {
-		kept = n.journal.write(fmt.Sprintf("%d %x\n", number, sum))
-	}
+	sum, err := n.handle(r, number)
 	n.mu.Lock()
-	switch {
-	case err != nil:
-		n.truth.Gone++
-	case fail:
-		n.truth.Failed++
-	case kept != nil:
-		n.truth.Unkept++
-	default:
-		n.truth.OK++
-	}
+	status, count := n.meaning(err)
+	*count++
 	n.mu.Unlock()
 	w.Header().Set(HeaderNode, n.Name)
 	switch {
-	case err != nil: // nobody to tell
-	case fail:
-		http.Error(w, "failed on purpose", http.StatusInternalServerError)
-	case kept != nil:
-		http.Error(w, "the journal cannot be written", http.StatusInternalServerError)
-	default:
+	case r.Context().Err() != nil: // nobody to tell
+	case err == nil:
 		fmt.Fprintf(w, "hello from %s (%x)\n", n.Name, sum[:4])
+	default:
+		http.Error(w, err.Error(), status)
 	}
+}
+
+var (
+	errOnPurpose = errors.New("failed on purpose")
+	errJournal   = errors.New("the journal cannot be written")
+)
+
+// handle does all that comes before an answer, and says why it is not to be a good one. The sum depends on all the work.
+func (n *Node) handle(r *http.Request, number uint64) (sum [sha256.Size]byte, err error) {
+	ctx := r.Context()
+	if err := n.hold(ctx); err != nil {
+		return sum, err
+	}
+	done, err := n.turns.take(n.AtOnce)
+	if err != nil {
+		return sum, err
+	}
+	defer done()
+	working := ctx
+	if n.AtOnce > 0 {
+		working = context.WithoutCancel(ctx)
+	}
+	if err := pause(working, n.delay(number)); err != nil {
+		return sum, err
+	}
+	sum = work(number, n.Work)
+	n.leak.more(n.Leak)
+	if err := n.hold(ctx); err != nil { // one frozen while it works cannot answer either
+		return sum, err
+	}
+	if n.FailEvery > 0 && number%n.FailEvery == 0 {
+		orSilent(n.Log).Info("failed on purpose", "request", number)
+		return sum, errOnPurpose
+	}
+	if err := n.Dependency.ask(ctx); err != nil {
+		return sum, err
+	}
+	if id, step, ok := sessionOf(r); ok {
+		if err := n.Sessions.step(id, step); err != nil {
+			return sum, err
+		}
+	}
+	if n.journal.write(fmt.Sprintf("%d %x\n", number, sum)) != nil {
+		return sum, errJournal
+	}
+	return sum, nil
+}
+
+// meaning is the status that an outcome is answered with, and where it is counted. The caller holds the lock.
+func (n *Node) meaning(err error) (status int, count *uint64) {
+	t := &n.truth
+	switch {
+	case err == nil:
+		return http.StatusOK, &t.OK
+	case errors.Is(err, errOnPurpose):
+		return http.StatusInternalServerError, &t.Failed
+	case errors.Is(err, errUnknownSession):
+		return http.StatusConflict, &t.Unknown
+	case errors.Is(err, errDependency), errors.Is(err, errBusy), errors.Is(err, errSessions):
+		return http.StatusServiceUnavailable, &t.Without
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return 0, &t.Gone
+	}
+	return http.StatusInternalServerError, &t.Unkept
 }
 
 // arrive counts a request, gives it its number, from 1, and says whether its

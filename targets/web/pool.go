@@ -74,6 +74,9 @@ func (p *pool) run(ctx context.Context) {
 // resolve looks the name up. An answer that fails changes nothing: nodes do not
 // die of a name server.
 func (p *pool) resolve(ctx context.Context) {
+	if p.b.CacheDNS && p.found() {
+		return
+	}
 	found, err := p.b.lookup(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,6 +108,13 @@ func (p *pool) resolve(ctx context.Context) {
 		}
 		return gone
 	})
+}
+
+// found reports whether the name ever had an address.
+func (p *pool) found() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.ups) > 0
 }
 
 func (p *pool) add(ctx context.Context, address string) {
@@ -147,7 +157,7 @@ func (p *pool) watch(ctx context.Context, u *upstream) {
 	every := time.NewTicker(p.b.Interval)
 	defer every.Stop()
 	for {
-		name, err := u.check(ctx, p.b.Check)
+		name, err := p.check(ctx, u)
 		if ctx.Err() != nil {
 			return
 		}
@@ -158,6 +168,19 @@ func (p *pool) watch(ctx context.Context, u *upstream) {
 		case <-every.C:
 		}
 	}
+}
+
+// check does one health check, as CheckMode says.
+func (p *pool) check(ctx context.Context, u *upstream) (name string, err error) {
+	if p.b.CheckMode != CheckConnect {
+		return u.check(ctx, p.b.Check)
+	}
+	dialer := &net.Dialer{Timeout: p.b.CheckTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", u.address)
+	if err != nil {
+		return "", err
+	}
+	return "", conn.Close()
 }
 
 // check asks an upstream once for its health, and for its name.
@@ -338,6 +361,8 @@ func (b *Balancer) valid() error {
 		return errors.New("-to wants http://name:port")
 	case b.Policy != RoundRobin && b.Policy != LeastConn:
 		return fmt.Errorf("unknown policy %q, want %s or %s", b.Policy, RoundRobin, LeastConn)
+	case b.CheckMode != "" && b.CheckMode != CheckHTTP && b.CheckMode != CheckConnect:
+		return fmt.Errorf("unknown -check-mode %q, want %s or %s", b.CheckMode, CheckHTTP, CheckConnect)
 	case b.Check != "" && !strings.HasPrefix(b.Check, "/"):
 		return fmt.Errorf("-check %q is no path", b.Check)
 	case b.Check == "" && b.PassiveFails > 0:
