@@ -106,10 +106,22 @@ func (r result) good() int {
 	return n
 }
 
+// unrun counts the runs that there are not.
+func (r result) unrun() int {
+	n := 0
+	for _, o := range r.outcomes {
+		if !o.judged() {
+			n++
+		}
+	}
+	return n
+}
+
 // summary is all results in one line.
 func summary(results []result) string {
-	found, defects, clean, controls := 0, 0, 0, 0
+	found, defects, clean, controls, unrun := 0, 0, 0, 0, 0
 	for _, r := range results {
+		unrun += r.unrun()
 		if r.Defect == "" {
 			clean, controls = clean+r.good(), controls+len(r.outcomes)
 			continue
@@ -119,7 +131,11 @@ func summary(results []result) string {
 			found++
 		}
 	}
-	return fmt.Sprintf("found %d of %d, the control clean %d of %d", found, defects, clean, controls)
+	text := fmt.Sprintf("found %d of %d, the control clean %d of %d", found, defects, clean, controls)
+	if unrun > 0 {
+		text += fmt.Sprintf("; %d not run or not judged", unrun)
+	}
+	return text
 }
 
 // verdictOf is an error about what was chosen and is not as expected.

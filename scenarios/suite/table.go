@@ -104,6 +104,10 @@ func defectTable(results []result) string {
 			fmt.Sprintf("[%s](%s.yaml): %s", r.Name, r.Name, cell(defect)), cell(j.scenario.Hypothesis),
 			r.found(r.Fails), r.found(r.Holds), r.said(),
 		}, " | ") + " |\n")
+		if why := r.outcomes[0].Skipped; why != "" && r.unrun() == len(r.outcomes) {
+			notes = append(notes, fmt.Sprintf("- %s: %s", r.Name, cell(why)))
+			continue
+		}
 		for _, o := range r.outcomes {
 			switch {
 			case o.Run == nil && o.Skipped != "":
