@@ -25,7 +25,7 @@ import (
 // maxAgain is how often a run is done again that came out invalid.
 const maxAgain = 2
 
-// What a run takes beside load: for each trial, and once. Beyond twice all of it a run is ended.
+// What a run takes beside load: for each trial, and once.
 const (
 	perTrial = 15 * time.Second
 	perRun   = 30 * time.Second
@@ -46,7 +46,8 @@ type job struct {
 type outcome struct {
 	Key     string   `json:"key"`               // of what was run
 	Spoiled []string `json:"spoiled,omitempty"` // why earlier runs of the same were invalid
-	Skipped string   `json:"-"`                 // why there is no run; then Run is nil
+	Skipped string   `json:"-"`                 // why nothing was tried; then Run is nil
+	Failed  string   `json:"-"`                 // why there is no run although it was tried; then Run is nil
 
 	job *job
 	Run *rundir.Run `json:"-"`
@@ -59,7 +60,15 @@ func (o *outcome) judged() bool {
 
 // broken reports whether a run was tried and there is no verdict that counts.
 func (o *outcome) broken() bool {
-	return o.Run != nil && !o.judged() || o.Run == nil && o.Skipped == ""
+	return o.Run != nil && !o.judged() || o.Failed != ""
+}
+
+// unrun says why there is no run.
+func (o *outcome) unrun() string {
+	if o.Failed != "" {
+		return "it could not be run: " + o.Failed
+	}
+	return o.Skipped
 }
 
 // A suite runs jobs, one at a time.
@@ -93,7 +102,7 @@ func newSuite(ctx context.Context, dir string, until time.Time, out io.Writer) (
 
 // build builds tutti, static, so that it can go into an image.
 func build(ctx context.Context, root, bin string) error {
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", //nolint:gosec // the name of a file of ours
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -X github.com/tutti-bench/tutti/cmd.version="+os.Getenv("VERSION"), "-o", bin, "./cmd/tutti")
 	c.Dir, c.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
@@ -129,6 +138,15 @@ func (s *suite) job(ctx context.Context, file, name string, repeats int) (*job, 
 func (j *job) estimate() time.Duration {
 	one := j.scenario.Load.Warmup + j.scenario.Load.For + perTrial
 	return perRun + time.Duration(j.repeats*len(j.scenario.Arms))*one
+}
+
+// limit is when a run is ended.
+func (j *job) limit() time.Duration {
+	limit := 3 * j.estimate()
+	for _, a := range j.scenario.Arms {
+		limit += time.Duration(j.repeats) * a.Ready.Within
+	}
+	return limit
 }
 
 // folder is the run's.
@@ -185,8 +203,8 @@ func (s *suite) do(ctx context.Context, j *job) *outcome {
 		return o
 	}
 	if err := s.tries(ctx, o); err != nil {
-		o.Run, o.Skipped = nil, ""
-		s.tell(o, err.Error())
+		o.Run, o.Failed = nil, oneLine(err.Error())
+		s.tell(o, o.Failed)
 		return o
 	}
 	s.tell(o, time.Since(began).Round(time.Second).String())
@@ -204,7 +222,7 @@ func (s *suite) tries(ctx context.Context, o *outcome) (err error) {
 		}
 		said := s.once(ctx, o.job)
 		if o.Run = readRun(s.folder(o.job)); o.Run == nil {
-			return errors.Join(errors.New("it left no run.json"), said)
+			return errors.Join(said, errors.New("there is no run.json"))
 		}
 		if o.Run.Verdict != rundir.Invalid || len(o.Spoiled) == maxAgain || ctx.Err() != nil {
 			break
@@ -245,18 +263,44 @@ func (s *suite) once(ctx context.Context, j *job) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	ctx, cancel := context.WithTimeout(ctx, 2*j.estimate())
+	ctx, cancel := context.WithTimeout(ctx, j.limit())
 	defer cancel()
 	args := []string{"run", "--out", s.folder(j), "--repeats", strconv.Itoa(j.repeats)}
 	if j.scenario.Engine == "" {
 		args = append(args, "--engine", "docker") // what is shipped is about nodes that can lose their network
 	}
-	c := exec.CommandContext(ctx, s.tutti, append(args, j.file)...) //nolint:gosec // what this program has built
-	c.Stdout, c.Stderr = log, log
+	c := exec.CommandContext(ctx, s.tutti, append(args, j.file)...)
+	var last tail
+	c.Stdout = io.MultiWriter(log, &last)
+	c.Stderr = c.Stdout
 	c.SysProcAttr = alone() // a Ctrl-C comes to it once, from us
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = dying
-	return c.Run()
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s (%w)", last.text(), err)
+	}
+	return nil
+}
+
+// maxTail is how much of what a program said last is told, in bytes.
+const maxTail = 300
+
+// A tail keeps the end of what is written to it.
+type tail []byte
+
+func (t *tail) Write(b []byte) (int, error) {
+	*t = append(*t, b...)
+	*t = (*t)[max(len(*t)-maxTail, 0):]
+	return len(b), nil
+}
+
+// text is the last lines that are whole, in one.
+func (t *tail) text() string {
+	s := string(*t)
+	if len(s) == maxTail {
+		_, s, _ = strings.Cut(s, "\n")
+	}
+	return oneLine(strings.ToValidUTF8(s, ""))
 }
 
 // missingImages lists what the engine does not have of images that are neither ours nor built from a folder. Without a
@@ -267,7 +311,7 @@ func missingImages(ctx context.Context, targets map[string]*target.Target) []str
 	}
 	var missing []string
 	for _, ref := range references(targets) {
-		if exec.CommandContext(ctx, "docker", "image", "inspect", ref).Run() != nil { //nolint:gosec // a shipped Compose file's image
+		if exec.CommandContext(ctx, "docker", "image", "inspect", ref).Run() != nil {
 			missing = append(missing, ref)
 		}
 	}

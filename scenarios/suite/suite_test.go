@@ -35,7 +35,7 @@ test "$1 $2" = "run --out"
 v=$(head -n 1 "$here/verdicts")
 tail -n +2 "$here/verdicts" > "$here/rest"
 mv "$here/rest" "$here/verdicts"
-test "$v" != none || exit 30
+test "$v" != none || { echo "tutti: no such engine" >&2; exit 30; }
 test ! -e "$3/plan.json" || exit 20
 mkdir -p "$3/trials"
 echo '{"schema":"tutti.run/v1"}' > "$3/plan.json"
@@ -157,6 +157,9 @@ func TestBrokenRuns(t *testing.T) {
 		if !o.broken() || calls(t, s) != 1 || s.finished(o.job) != nil {
 			t.Errorf("%s: %+v after %d calls", v, o, calls(t, s))
 		}
+		if v == "none" && !strings.Contains(scenarioTable([]*outcome{o}), "- control: it could not be run: tutti: no such engine (exit status 30)") {
+			t.Errorf("the table does not say why:\n%s", scenarioTable([]*outcome{o}))
+		}
 		if o = s.do(t.Context(), control(t, s, 0)); !o.judged() {
 			t.Errorf("the next one after %s: %+v", v, o)
 		}
@@ -202,6 +205,19 @@ func TestNotRun(t *testing.T) {
 		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > lineWidth {
 			t.Errorf("%d columns: %s", n, line)
 		}
+	}
+}
+
+func TestTail(t *testing.T) {
+	var last tail
+	for range 100 {
+		if n, err := last.Write([]byte("a line\n")); n != 7 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	_, _ = last.Write([]byte("tutti: why\n  what to do\n"))
+	if got := last.text(); len(got) > maxTail || !strings.HasSuffix(got, "a line tutti: why what to do") || !strings.HasPrefix(got, "a line a line") {
+		t.Errorf("tail %q", got)
 	}
 }
 
@@ -382,8 +398,10 @@ func TestScenarioTable(t *testing.T) {
 		Verdict: rundir.Fail, ArmOrder: []string{"single", "cluster"},
 		Arms: map[string]rundir.Arm{
 			"single": {Metrics: map[string]rundir.Value{"availability": v(0.721, analysis.Ratio), `recovery{fault="a"}`: v(2, analysis.Seconds), `recovery{fault="b"}`: {State: analysis.Never, Unit: analysis.Seconds}}},
-			"cluster": {Metrics: map[string]rundir.Value{"availability": v(0.9, analysis.Ratio), `recovery{fault="a"}`: v(0.5, analysis.Seconds), `recovery{fault="b"}`: v(3, analysis.Seconds),
-				`lost_writes{request="put"}`: v(4, "1")}},
+			"cluster": {Metrics: map[string]rundir.Value{
+				"availability": v(0.9, analysis.Ratio), `recovery{fault="a"}`: v(0.5, analysis.Seconds), `recovery{fault="b"}`: v(3, analysis.Seconds),
+				`lost_writes{request="put"}`: v(4, "1"),
+			}},
 		},
 		Objectives: []rundir.Objective{
 			{Name: "cluster.availability >= 99%", Verdict: rundir.Fail, Severity: slo.SeverityFail, Value: v(0.9, analysis.Ratio)},

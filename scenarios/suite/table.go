@@ -61,11 +61,7 @@ func scenarioTable(outcomes []*outcome) string {
 		name := o.job.scenario.Name
 		row := []string{fmt.Sprintf("[%s](%s.yaml)", name, name), cell(o.job.scenario.Hypothesis), "–", "–", "–", "–", "not run"}
 		if o.Run == nil {
-			why := o.Skipped
-			if why == "" {
-				why = "not run: tutti left no run.json"
-			}
-			skipped = append(skipped, fmt.Sprintf("- %s: %s", name, cell(strings.TrimPrefix(why, "not run: "))))
+			skipped = append(skipped, fmt.Sprintf("- %s: %s", name, cell(strings.TrimPrefix(o.unrun(), "not run: "))))
 		} else {
 			row[2] = blocks(o)
 			row[3] = byArm(o.Run, func(string, rundir.Arm) []string { return []string{"availability"} })
@@ -110,10 +106,8 @@ func defectTable(results []result) string {
 		}
 		for _, o := range r.outcomes {
 			switch {
-			case o.Run == nil && o.Skipped != "":
-				notes = append(notes, fmt.Sprintf("- %s: %s", o.job.name, cell(o.Skipped)))
 			case o.Run == nil:
-				notes = append(notes, fmt.Sprintf("- %s: tutti left no run.json", o.job.name))
+				notes = append(notes, fmt.Sprintf("- %s: %s", o.job.name, cell(o.unrun())))
 			default:
 				if err := r.check(o.Run); err != nil {
 					notes = append(notes, fmt.Sprintf("- %s: %s", o.job.name, cell(strings.ReplaceAll(err.Error(), "\n", "; "))))
