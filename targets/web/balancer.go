@@ -26,12 +26,6 @@ const (
 	LeastConn  Policy = "least-conn"  // the one with the fewest open requests; in turn among equals
 )
 
-// What a health check wants of an upstream.
-const (
-	CheckHTTP    = "http"    // a status from 200 to 399
-	CheckConnect = "connect" // that it accepts a connection; its name stays unknown
-)
-
 // A Balancer spreads requests over the addresses of one host name. Paths below /balancer/ are its
 // own: /balancer/healthz answers 200 while an upstream is in, /balancer/status tells all it knows.
 //
@@ -64,6 +58,8 @@ type Balancer struct {
 	// Lookup finds the addresses of a name; nil is [hosts.Lookup].
 	Lookup func(ctx context.Context, name, port string) ([]string, error)
 	Log    *slog.Logger // told of upstreams that come and go; nil is silent
+
+	found []string // what the name was, for CacheDNS
 }
 
 // Run listens and serves until ctx ends, then lets open requests finish.
@@ -248,7 +244,12 @@ func (r *releasing) Close() error {
 	return r.ReadCloser.Close()
 }
 
-func (b *Balancer) lookup(ctx context.Context) ([]string, error) {
+// lookup looks the name up. It is called by one goroutine at a time.
+func (b *Balancer) lookup(ctx context.Context) (found []string, err error) {
+	if b.CacheDNS && len(b.found) > 0 {
+		return b.found, nil
+	}
+	defer func() { b.found = found }()
 	find := b.Lookup
 	if find == nil {
 		find = hosts.Lookup

@@ -71,12 +71,12 @@ func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.IntVar(&n.SlowReplica, "slow-replica", 0, "the `replica` (1, 2, …) that is slow; 0 is none")
 	fs.IntVar(&n.SlowShare, "slow-share", 0, "`percent` of its requests that are slow, of every node's without -slow-replica; 0 is all")
 	fs.DurationVar(&n.SlowDelay, "slow-delay", 50*time.Millisecond, "what the slow replica adds to -delay")
+	fs.IntVar(&n.Leak, "leak", 0, "`bytes` that each request leaves in memory")
+	fs.BoolVar(&n.HideDrain, "hide-drain", false, "/healthz goes on saying yes after SIGTERM")
 	fs.Uint64Var(&n.FailEvery, "fail-every", 0, "every `n`-th request gets a 500; 0 is none")
 	fs.Uint64Var(&n.ResetEvery, "reset-every", 0, "every `n`-th request on a reused connection is reset; 0 is none")
 	fs.DurationVar(&n.FreezeAt, "freeze-at", 5*time.Second, "when it freezes, counted from its first request")
 	fs.DurationVar(&n.FreezeFor, "freeze-for", 0, "how long it freezes, once; 0 is not at all")
-	fs.IntVar(&n.Leak, "leak", 0, "`bytes` that each request leaves in memory")
-	fs.BoolVar(&n.HideDrain, "hide-drain", false, "/healthz goes on saying yes after SIGTERM")
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ const (
 
 // A Node answers every path after a little work, but for two: /healthz says
 // whether it wants requests, and /__truth what it did ([Truth]). It keeps no state that a client
-// could miss, but for [Sessions].
+// could miss.
 //
 // The fields from SlowReplica on make it misbehave in a known way.
 type Node struct {
@@ -34,14 +34,14 @@ type Node struct {
 	Delay  time.Duration // pause before each answer
 	Jitter time.Duration // longest addition to Delay; a function of the request's number
 	Work   int           // rounds of SHA-256 for each answer
+	AtOnce int           // requests that are worked on at once; the others wait. 0: all are
+
+	Sessions   Sessions   // where /session/ID/STEP is kept; all the state that a client can miss
+	Dependency Dependency // what is asked before each answer
 
 	// Journal is a file to which every answer is appended before it is given. While it cannot be written requests get a
 	// 500, and /healthz says no. "" is none.
 	Journal string
-
-	Sessions   Sessions   // where /session/ID/STEP is kept
-	Dependency Dependency // what is asked before each answer
-	AtOnce     int        // requests that are worked on at once; the others wait. 0: all are
 
 	StartDelay time.Duration // how long /healthz says no after the start
 	LameDuck   time.Duration // how long it still serves after it was asked to stop, /healthz saying no
@@ -50,20 +50,20 @@ type Node struct {
 	SlowReplica int           // the replica (1, 2, …) that is slow; 0 is none, unless SlowShare is set
 	SlowShare   int           // percent of its requests that are slow; 0 is all. Without SlowReplica: of every node's
 	SlowDelay   time.Duration // what it adds to Delay
+	Leak        int           // bytes that each request leaves in memory
+	HideDrain   bool          // /healthz goes on saying yes after it was asked to stop
 	FailEvery   uint64        // every n-th request gets a 500; 0 is none
 	ResetEvery  uint64        // every n-th request on a reused connection is reset; 0 is none
 	FreezeAt    time.Duration // when it freezes, once, counted from the first request
 	FreezeFor   time.Duration // for how long nothing gets an answer; 0 is not at all
-	Leak        int           // bytes that each request leaves in memory
-	HideDrain   bool          // /healthz goes on saying yes after it was asked to stop
 
 	Log *slog.Logger // told of starting and stopping; nil is silent
 
+	turns    turns
+	leak     leak
 	draining atomic.Bool
 	started  time.Time
 	journal  journal
-	turns    turns
-	leak     leak
 
 	mu    sync.Mutex
 	truth Truth

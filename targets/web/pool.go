@@ -74,9 +74,6 @@ func (p *pool) run(ctx context.Context) {
 // resolve looks the name up. An answer that fails changes nothing: nodes do not
 // die of a name server.
 func (p *pool) resolve(ctx context.Context) {
-	if p.b.CacheDNS && p.found() {
-		return
-	}
 	found, err := p.b.lookup(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,13 +105,6 @@ func (p *pool) resolve(ctx context.Context) {
 		}
 		return gone
 	})
-}
-
-// found reports whether the name ever had an address.
-func (p *pool) found() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.ups) > 0
 }
 
 func (p *pool) add(ctx context.Context, address string) {
@@ -169,6 +159,12 @@ func (p *pool) watch(ctx context.Context, u *upstream) {
 		}
 	}
 }
+
+// What a health check wants of an upstream.
+const (
+	CheckHTTP    = "http"    // a status from 200 to 399
+	CheckConnect = "connect" // that it accepts a connection; its name stays unknown
+)
 
 // check does one health check, as CheckMode says.
 func (p *pool) check(ctx context.Context, u *upstream) (name string, err error) {
