@@ -84,6 +84,16 @@ fidelity: ## measure what every fault delivers; rewrites the table in lib/fault/
 fidelity-netem: ## the kernel's emulator, measured in a Debian kernel under QEMU (about three minutes)
 	lib/netfault/netem/qemu.sh
 
+SUITE := VERSION='$(VERSION)' $(GO) run ./scenarios/suite
+
+.PHONY: scenarios
+scenarios: ## run the shipped scenarios, what is not finished; rewrites the table in scenarios/README.md (NAMES="a b" REPEATS=n; hours)
+	$(SUITE) scenarios -names '$(NAMES)' -repeats '$(or $(REPEATS),0)' -limit '$(or $(LIMIT),6h)'
+
+.PHONY: defects
+defects: ## find the planted defects; rewrites the table in scenarios/defects/README.md (NAMES="a b" REPEATS=n; about ten minutes)
+	$(SUITE) defects -names '$(NAMES)' -repeats '$(or $(REPEATS),0)' -limit '$(or $(LIMIT),1h)'
+
 .PHONY: check-engine
 check-engine: ## only the tests that need an engine
 	@files="$$(find . -name '*_engine_test.go' -not -path './.*')"; \

@@ -18,6 +18,7 @@
 //
 // Each package imports only what stands further down; golangci-lint's depguard holds it.
 //
+//	scenarios/suite      runs what is shipped, and the planted defects, with the program as a user has it
 //	cmd                  the command line; kit.go is the only list of built-ins
 //	reports, targets     renderers; the node programs of the sample targets
 //	lib                  this façade

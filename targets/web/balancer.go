@@ -39,6 +39,7 @@ type Balancer struct {
 	Policy Policy
 
 	Check        string        // path of the health check; "" is none: all that the name gives are in
+	CheckMode    string        // "" is [CheckHTTP]
 	Interval     time.Duration // from one check's start to the next's
 	CheckTimeout time.Duration // of one check
 	Fails        int           // checks failed in a row that take an upstream out
@@ -46,16 +47,19 @@ type Balancer struct {
 	PassiveFails int           // requests in a row that could not connect, which take it out too; 0 is none
 
 	Retries         int           // further upstreams tried for a request that failed
-	ConnectTimeout  time.Duration // to connect to an upstream
+	ConnectTimeout  time.Duration // to connect to an upstream; 0 is no limit but the system's
 	ResponseTimeout time.Duration // from request sent to response headers
 
-	Resolve time.Duration // how often the name is looked up
-	Forget  time.Duration // how long an upstream that the name lost must be out before it is dropped
-	Drain   time.Duration // limit on finishing open requests at the end
+	Resolve  time.Duration // how often the name is looked up
+	CacheDNS bool          // only until it is found
+	Forget   time.Duration // how long an upstream that the name lost must be out before it is dropped
+	Drain    time.Duration // limit on finishing open requests at the end
 
 	// Lookup finds the addresses of a name; nil is [hosts.Lookup].
 	Lookup func(ctx context.Context, name, port string) ([]string, error)
 	Log    *slog.Logger // told of upstreams that come and go; nil is silent
+
+	found []string // what the name was, for CacheDNS
 }
 
 // Run listens and serves until ctx ends, then lets open requests finish.
@@ -240,7 +244,12 @@ func (r *releasing) Close() error {
 	return r.ReadCloser.Close()
 }
 
-func (b *Balancer) lookup(ctx context.Context) ([]string, error) {
+// lookup looks the name up. It is called by one goroutine at a time.
+func (b *Balancer) lookup(ctx context.Context) (found []string, err error) {
+	if b.CacheDNS && len(b.found) > 0 {
+		return b.found, nil
+	}
+	defer func() { b.found = found }()
 	find := b.Lookup
 	if find == nil {
 		find = hosts.Lookup

@@ -147,7 +147,7 @@ func (p *pool) watch(ctx context.Context, u *upstream) {
 	every := time.NewTicker(p.b.Interval)
 	defer every.Stop()
 	for {
-		name, err := u.check(ctx, p.b.Check)
+		name, err := p.check(ctx, u)
 		if ctx.Err() != nil {
 			return
 		}
@@ -158,6 +158,25 @@ func (p *pool) watch(ctx context.Context, u *upstream) {
 		case <-every.C:
 		}
 	}
+}
+
+// What a health check wants of an upstream.
+const (
+	CheckHTTP    = "http"    // a status from 200 to 399
+	CheckConnect = "connect" // that it accepts a connection; its name stays unknown
+)
+
+// check does one health check, as CheckMode says.
+func (p *pool) check(ctx context.Context, u *upstream) (name string, err error) {
+	if p.b.CheckMode != CheckConnect {
+		return u.check(ctx, p.b.Check)
+	}
+	dialer := &net.Dialer{Timeout: p.b.CheckTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", u.address)
+	if err != nil {
+		return "", err
+	}
+	return "", conn.Close()
 }
 
 // check asks an upstream once for its health, and for its name.
@@ -338,6 +357,8 @@ func (b *Balancer) valid() error {
 		return errors.New("-to wants http://name:port")
 	case b.Policy != RoundRobin && b.Policy != LeastConn:
 		return fmt.Errorf("unknown policy %q, want %s or %s", b.Policy, RoundRobin, LeastConn)
+	case b.CheckMode != "" && b.CheckMode != CheckHTTP && b.CheckMode != CheckConnect:
+		return fmt.Errorf("unknown -check-mode %q, want %s or %s", b.CheckMode, CheckHTTP, CheckConnect)
 	case b.Check != "" && !strings.HasPrefix(b.Check, "/"):
 		return fmt.Errorf("-check %q is no path", b.Check)
 	case b.Check == "" && b.PassiveFails > 0:
