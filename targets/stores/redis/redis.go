@@ -181,4 +181,6 @@ func (h hook) DialHook(next redis.DialHook) redis.DialHook {
 
 func (hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
-func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook { return next }
+func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
