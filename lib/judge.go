@@ -363,6 +363,9 @@ func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 			}
 			continue
 		}
+		if spec.OfWrite && len(j.scenario.Verify) == 0 {
+			continue
+		}
 		refs = append(refs, j.variants(spec, len(a.Faults) > 0)...)
 	}
 	for _, o := range j.scenario.Objectives {
@@ -405,6 +408,9 @@ func (j *judging) variants(spec analysis.Spec, faults bool) []analysis.Ref {
 	}
 	if slices.Contains(spec.Labels, "request") {
 		for _, q := range j.scenario.Load.Requests {
+			if spec.OfWrite && !slices.ContainsFunc(j.scenario.Verify, func(v scenario.Verify) bool { return v.Of == q.Name }) {
+				continue
+			}
 			with(func(r *analysis.Ref) { r.Request = q.Name })
 		}
 	}

@@ -255,7 +255,7 @@ func (r *running) outOfTime(block int) string {
 		return ""
 	}
 	s := r.Plan.Scenario
-	one := max(r.took, s.Load.Warmup+s.Load.For) * time.Duration(len(s.Arms))
+	one := max(r.took, s.Load.Warmup+s.Load.For+r.Plan.Verifying()) * time.Duration(len(s.Arms))
 	if time.Since(r.began)+one <= r.o.MaxTime {
 		return ""
 	}
@@ -339,7 +339,7 @@ func (r *running) left(n int) time.Duration {
 	s := r.Plan.Scenario
 	one := r.took
 	if one == 0 {
-		one = s.Load.Warmup + s.Load.For + PerTrial
+		one = s.Load.Warmup + s.Load.For + r.Plan.Verifying() + PerTrial
 	}
 	return time.Duration(n) * one
 }

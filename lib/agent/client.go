@@ -138,32 +138,72 @@ func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.T
 		return record.Generator{}, err
 	}
 	defer c.forget(id, k)
+	r, err := c.follow(ctx, id, k, "load", func(r reply) {
+		switch {
+		case r.Started != 0:
+			started(time.Unix(0, r.Started))
+		case r.Bin != nil:
+			bin(*r.Bin)
+		}
+	})
+	if err != nil {
+		return record.Generator{}, err
+	}
+	return finish(ctx, r)
+}
+
+// follow hands every reply to a command to each, but for the last one, which it returns. When ctx is done it has the command
+// broken off.
+func (c *Client) follow(ctx context.Context, id uint64, k *call, what string, each func(reply)) (reply, error) {
 	stop, limit := ctx.Done(), (<-chan time.Time)(nil)
 	for {
 		select {
 		case r := <-k.replies:
-			switch {
-			case r.Started != 0:
-				started(time.Unix(0, r.Started))
-			case r.Bin != nil:
-				bin(*r.Bin)
-			case r.End:
-				return finish(ctx, r)
+			if r.End {
+				return r, nil
 			}
+			each(r)
 		case <-stop:
 			stop = nil
 			if _, _, err := c.send(command{Cancel: id}); err != nil {
-				return record.Generator{}, errors.Join(context.Cause(ctx), err)
+				return reply{}, errors.Join(context.Cause(ctx), err)
 			}
 			t := time.NewTimer(patience)
 			defer t.Stop()
 			limit = t.C
 		case <-limit:
-			return record.Generator{}, fmt.Errorf("agent: load is not broken off after %v: %w", patience, context.Cause(ctx))
+			return reply{}, fmt.Errorf("agent: %s is not broken off after %v: %w", what, patience, context.Cause(ctx))
 		case <-c.gone:
-			return record.Generator{}, c.err
+			return reply{}, c.err
 		}
 	}
+}
+
+// Verify has the agent read back what the latest load wrote, as that load's plan says, and calls progress about once a
+// second. It returns what was found, one for each item of the plan's verification. With a problem nothing is
+// read: the writes are counted, and the problem is kept with the counts.
+//
+// When ctx is done reading is broken off and the error is ctx's.
+func (c *Client) Verify(ctx context.Context, problem string, progress func(Progress)) ([]record.Writes, error) {
+	id, k, err := c.send(command{Verify: &verifyOrder{Problem: problem}})
+	if err != nil {
+		return nil, err
+	}
+	defer c.forget(id, k)
+	r, err := c.follow(ctx, id, k, "reading back", func(r reply) {
+		if r.Progress != nil {
+			progress(*r.Progress)
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("agent: verify: %w", context.Cause(ctx))
+	case r.Error != "":
+		return nil, fmt.Errorf("agent: verify: %s", r.Error)
+	}
+	return r.Writes, nil
 }
 
 func finish(ctx context.Context, r reply) (record.Generator, error) {

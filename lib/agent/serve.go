@@ -50,8 +50,9 @@ type server struct {
 	slots     chan struct{}
 	work      sync.WaitGroup
 
-	loading atomic.Uint64      // ID of the load that runs, 0: none
+	loading atomic.Uint64      // ID of the load that runs, or of what reads back, 0: none
 	cancel  context.CancelFunc // of that load; only loop's goroutine uses it
+	wrote   *written           // by the latest load, if that was complete; whoever holds loading uses it
 }
 
 // received is a command with the time of its arrival, before it waited for anybody.
@@ -118,19 +119,26 @@ func (s *server) do(ctx context.Context, c received) {
 			s.cancel()
 		}
 	case c.Load != nil:
-		if !s.loading.CompareAndSwap(0, c.ID) {
-			s.out.put(reply{ID: c.ID, Error: "another load is running", End: true})
-			return
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		s.cancel = cancel
-		s.work.Go(func() {
-			defer cancel()
-			s.load(ctx, c.ID, *c.Load)
-		})
+		s.alone(ctx, c.ID, func(ctx context.Context) { s.load(ctx, c.ID, *c.Load) })
+	case c.Verify != nil:
+		s.alone(ctx, c.ID, func(ctx context.Context) { s.verify(ctx, c.ID, *c.Verify) })
 	default:
 		s.out.put(reply{ID: c.ID, Error: "the agent does not know this command", End: true})
 	}
+}
+
+// alone does something that there can be only one of. f gives its place away before it says that it has ended.
+func (s *server) alone(ctx context.Context, id uint64, f func(context.Context)) {
+	if !s.loading.CompareAndSwap(0, id) {
+		s.out.put(reply{ID: id, Error: "another load is running", End: true})
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s.cancel = cancel
+	s.work.Go(func() {
+		defer cancel()
+		f(ctx)
+	})
 }
 
 // quick does something short beside what else is going on.
@@ -165,6 +173,11 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 	binner := record.NewBinner(p.Rate.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
 		s.out.put(reply{ID: id, Bin: &b})
 	})
+	var ledger *load.Ledger
+	s.wrote = nil
+	if len(p.Verify) > 0 {
+		ledger = load.NewLedger(p.Rate)
+	}
 	var counted, refused atomic.Uint64
 	before, _ := usage()
 	err := s.generator.Generate(ctx, p,
@@ -172,6 +185,9 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		func(x record.Sample) {
 			if binner.Add(x) {
 				counted.Add(1)
+				if ledger != nil {
+					ledger.Set(x.Seq, load.OutcomeOf(x.Class))
+				}
 			} else {
 				refused.Add(1)
 			}
@@ -188,6 +204,9 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", n)
 	}
 	done.Complete = err == nil && done.Counted == done.Scheduled
+	if ledger != nil && done.Complete {
+		s.wrote = &written{plan: p, ledger: ledger}
+	}
 	return done, err
 }
 

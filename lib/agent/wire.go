@@ -9,7 +9,7 @@ import (
 
 // protocol is the version of the wire. Both ends are the same binary, unless something is
 // very wrong.
-const protocol = 1
+const protocol = 2
 
 const (
 	maxLine   = 16 << 20        // bytes in one line, either way
@@ -26,8 +26,10 @@ type command struct {
 	Resolve string     `json:"resolve,omitempty"`
 	Fetch   *Fetch     `json:"fetch,omitempty"`
 	Load    *load.Plan `json:"load,omitempty"`
-	Cancel  uint64     `json:"cancel,omitempty"` // ID of the load to break off
-	Stop    bool       `json:"stop,omitempty"`   // break off everything and end
+	// Verify has what the latest load wrote read back.
+	Verify *verifyOrder `json:"verify,omitempty"`
+	Cancel uint64       `json:"cancel,omitempty"` // ID of the load, or of what reads back, to break off
+	Stop   bool         `json:"stop,omitempty"`   // break off everything and end
 }
 
 // A reply comes from the agent. Hello is its first. The last one to a command has End.
@@ -40,6 +42,8 @@ type reply struct {
 	Started   int64             `json:"started,omitempty"` // zero of the load, ns since 1970
 	Bin       *record.Bin       `json:"bin,omitempty"`
 	Done      *record.Generator `json:"done,omitempty"`
+	Progress  *Progress         `json:"progress,omitempty"`
+	Writes    []record.Writes   `json:"writes,omitempty"`
 	Error     string            `json:"error,omitempty"`
 	End       bool              `json:"end,omitempty"`
 }

@@ -39,6 +39,7 @@ type Spec struct {
 	Labels  []string
 	Phased  bool // may be asked of a phase
 	OfFault bool // is about one fault: `fault=` names it
+	OfWrite bool // is about what was read back after the load: the scenario must verify writes
 	Integer bool // a count of whole things
 	Higher  bool // higher is better; else lower is
 	Summary string
@@ -74,6 +75,10 @@ func Specs() []Spec {
 		Spec{Name: "downtime", Unit: Seconds, Phased: true, Summary: "sum over 1 s windows of the bad share"},
 		Spec{Name: "longest_silence", Unit: Seconds, Summary: "largest gap between good due times, load's edges included"},
 		Spec{Name: "lost_requests", Unit: Number, Labels: of, OfFault: true, Summary: "bad requests beyond the rate before, from onset − timeout to the next fault's or load end"},
+		Spec{Name: "lost_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Summary: "acknowledged writes that were not there when they were read back"},
+		Spec{Name: "acknowledged_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Higher: true, Summary: "writes that were answered as expected"},
+		Spec{Name: "uncertain_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Summary: "writes that were sent and not answered so: they may be there or not"},
+		Spec{Name: "duplicated_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Summary: "writes of which the read-back held more than one"},
 		Spec{Name: "balance", Unit: Number, Phased: true, Higher: true, Summary: "Jain's index of answered requests over live nodes"},
 	)
 }
@@ -81,8 +86,7 @@ func Specs() []Spec {
 // Later names the metrics that the format has and this version lacks.
 func Later() []string {
 	return []string{
-		"capacity", "settling", "rebalanced", "floor", "loss_over_floor", "lost_writes",
-		"acknowledged_writes", "uncertain_writes", "duplicated_writes", "stale_reads", "linearizable", "affordable",
+		"capacity", "settling", "rebalanced", "floor", "loss_over_floor", "stale_reads", "linearizable", "affordable",
 	}
 }
 

@@ -52,6 +52,8 @@ func (t *Trial) Metric(ref Ref) Value {
 	switch {
 	case spec.OfFault:
 		return t.faultMetric(ref)
+	case spec.OfWrite:
+		return t.writeMetric(ref)
 	case ref.Metric == "longest_silence":
 		return t.longestSilence()
 	}

@@ -66,6 +66,8 @@ type Plan struct {
 	MaxInflight    int       `json:"max_inflight"` // requests beyond it are shed
 
 	Env map[string]string `json:"env,omitempty"` // .Env in templates
+
+	Verify []Verify `json:"verify,omitempty"` // whose writes are read back after the load
 }
 
 // A Request is one kind of request.

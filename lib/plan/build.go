@@ -23,6 +23,7 @@ func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.
 	for _, arm := range s.Arms {
 		wrong = append(wrong, p.checkArm(arm)...)
 	}
+	wrong = append(wrong, p.checkVerify()...)
 	if len(wrong) > 0 {
 		sort.SliceStable(wrong, func(i, j int) bool { return wrong[i].Line < wrong[j].Line })
 		told := make(map[string]bool) // what is wrong in every arm alike is told once

@@ -85,7 +85,12 @@ func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
 
 func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 	l := p.Scenario.Load
+	var verify []load.Verify
+	for _, v := range p.Scenario.Verify {
+		verify = append(verify, v.Verify)
+	}
 	return load.Plan{
+		Verify:  verify,
 		Rate:    load.Constant{PerSecond: l.Rate, Warmup: l.Warmup, For: l.For},
 		Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests,
 		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,
@@ -155,9 +160,14 @@ func derive(seed int64, what string, n int) int64 {
 	return int64(h.Sum64() >> 1)
 }
 
-// Duration estimates how long a run takes: trials by the clock of their load, and
+// Duration estimates how long a run takes: trials by the clock of their load, at the worst of what they read back, and
 // perTrial for starting and removing each target.
 func (p *Plan) Duration(perTrial time.Duration) time.Duration {
 	l := p.Scenario.Load
-	return time.Duration(p.Scenario.Repeats*len(p.Scenario.Arms)) * (l.Warmup + l.For + perTrial)
+	return time.Duration(p.Scenario.Repeats*len(p.Scenario.Arms)) * (l.Warmup + l.For + p.Verifying() + perTrial)
+}
+
+// Verifying is how long reading back takes at most in each trial; 0 where nothing is verified.
+func (p *Plan) Verifying() time.Duration {
+	return p.load(p.Scenario.Arms[0], 0).Verifying()
 }

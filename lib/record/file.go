@@ -19,6 +19,7 @@ type line struct {
 	Bin       *Bin       `json:"bin,omitempty"`
 	Event     *Event     `json:"event,omitempty"`
 	Fault     *Fault     `json:"fault,omitempty"`
+	Writes    *Writes    `json:"writes,omitempty"`
 	Problem   *string    `json:"problem,omitempty"`
 	Generator *Generator `json:"generator,omitempty"` // the last line: without it the file is cut off
 }
@@ -43,6 +44,9 @@ func (r *Recording) Write(w io.Writer) error {
 	}
 	for i := range r.Faults {
 		errs = append(errs, put(line{Fault: &r.Faults[i]}))
+	}
+	for i := range r.Writes {
+		errs = append(errs, put(line{Writes: &r.Writes[i]}))
 	}
 	for i := range r.Problems {
 		errs = append(errs, put(line{Problem: &r.Problems[i]}))
@@ -72,8 +76,8 @@ func Read(src io.Reader) (*Recording, error) {
 		case (n == 1) != (l.Header != nil):
 			return nil, fmt.Errorf("line %d: the header must be the first line and no other", n)
 		case l.Header != nil:
-			if l.Header.Version != Version {
-				return nil, fmt.Errorf("recording has version %d, this program reads version %d", l.Header.Version, Version)
+			if v := l.Header.Version; v < 1 || v > Version {
+				return nil, fmt.Errorf("recording has version %d, this program reads versions 1 to %d", v, Version)
 			}
 			r.Header = *l.Header
 		case l.Bin != nil:
@@ -82,6 +86,8 @@ func Read(src io.Reader) (*Recording, error) {
 			r.Events = append(r.Events, *l.Event)
 		case l.Fault != nil:
 			r.Faults = append(r.Faults, *l.Fault)
+		case l.Writes != nil:
+			r.Writes = append(r.Writes, *l.Writes)
 		case l.Problem != nil:
 			r.Problems = append(r.Problems, *l.Problem)
 		case l.Generator != nil:

@@ -57,7 +57,7 @@ func TestReadRefuses(t *testing.T) {
 	for what, bad := range map[string]string{
 		"twice":         text + text,
 		"header last":   rest + header + "\n",
-		"other version": strings.Replace(text, `"version":1`, `"version":2`, 1),
+		"other version": strings.Replace(text, `"version":2`, `"version":3`, 1),
 		"unknown line":  header + "\n{\"x\":1}\n" + rest,
 		"no JSON":       header + "\nx\n" + rest,
 		"unknown class": strings.Replace(text, `"ok"`, `"fine"`, 1),
@@ -166,6 +166,10 @@ func recording(tb testing.TB) *record.Recording {
 		Faults: []record.Fault{{
 			Name: "crash", Verb: "kill", Nodes: []string{"app-1"}, Onset: &record.Edge{From: 1, To: 2, Source: "engine"},
 			Proof: []record.Proof{{Node: "app-1", What: "die", OK: true}},
+		}},
+		Writes: []record.Writes{{
+			Of: "write", Read: "GET /kv/{{.Key}}", Within: time.Second, Acknowledged: 3, Kept: 1, Lost: 1, Unread: 1, First: 4, Last: 4, Reads: 9, Took: time.Second,
+			Lacks: []record.Lack{{Seq: 7, Due: 4, Read: "/kv/k1", Got: "404 <b>", Lost: true}},
 		}},
 		Problems:  []string{"one"},
 		Generator: record.Generator{Scheduled: 20, Counted: 20, Complete: true},

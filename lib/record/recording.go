@@ -2,8 +2,9 @@ package record
 
 import "time"
 
-// Version is the version of the recording's format. A reader refuses others.
-const Version = 1
+// Version is the version of the recording's format. A reader takes this one and those before it: 2 added what was
+// read back.
+const Version = 2
 
 // A Header is what was planned for a trial, and when its clock began.
 type Header struct {
@@ -150,6 +151,7 @@ type Recording struct {
 	Bins      []Bin // by index, ascending; negative ones are the warm-up
 	Events    []Event
 	Faults    []Fault
+	Writes    []Writes // one for each request that the scenario verifies
 	Generator Generator
 
 	// Problems are reasons why the trial cannot be trusted, found while it ran: a target that

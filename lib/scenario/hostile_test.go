@@ -31,6 +31,8 @@ func TestHostileFiles(t *testing.T) {
 		"requests":                fill("load: {requests: [", "GET, ", "]}"),
 		"a template":              fill("load: {requests: ['GET /", "{{.Seq}}", "']}"),
 		"nested template":         fill("load: {requests: ['GET /", "{{if .Seq}}", "']}"),
+		"reads":                   fill("verify: [", `{of: w, read: "GET /{{.Key}}", contains: "{{.Value}}"}, `, "]"),
+		"a read's template":       fill("verify: [{of: w, read: GET /, contains: '", "{{.Value}}", "'}]"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := scenario.Parse("hostile.yaml", []byte(src), kinds())

@@ -124,6 +124,9 @@ func (c *checker) metric(m slo.Metric) slo.Metric {
 	if spec.OfFault {
 		m = c.fault(m, arm)
 	}
+	if spec.OfWrite {
+		c.ofWrites(m)
+	}
 	if m.Ref.Phase != analysis.Whole {
 		c.phase(m, arm)
 	}

@@ -82,9 +82,11 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 	}
 	b.arms(s, top)
 	b.baseline(s, top)
+	b.verify(s, top)
 	b.objectives(s, top)
 	if len(b.errs) == 0 {
 		b.fillIn(s, load)
+		b.fillInReads(s, top)
 	}
 }
 

@@ -20,6 +20,7 @@ type Scenario struct {
 	Arms       []Arm // in the order of the file; without `arms` there is one, named "target"
 	Baseline   string
 	Load       Load
+	Verify     []Verify
 	Objectives []slo.Objective
 	Repeats    int
 	Seed       int64
@@ -62,6 +63,12 @@ type Load struct {
 	Warmup   time.Duration
 	Timeout  time.Duration
 	Requests []load.Request
+}
+
+// A Verify says how the writes of one request are read back after the load.
+type Verify struct {
+	load.Verify
+	Line int
 }
 
 // A Fault is one planned fault. One of At, After and When says when.

@@ -3,6 +3,7 @@ package scenario
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,9 @@ func vocabulary(kinds fault.Kinds) *keys {
 		{name: "seed", doc: "where all randomness comes from", def: "1", form: integer{what: "a whole number", min: math.MinInt64, max: math.MaxInt64}},
 		{name: "engine", doc: "what runs the target", def: "docker if an engine answers, else process", form: enum{words: []string{"docker", "process"}, later: []string{"swarm"}}},
 		{name: "sweep", later: true, instead: "arms, one for each scale"},
-		{name: "verify", later: true},
+		{name: "verify", doc: "acknowledged writes that are read back after the load", form: many{
+			of: verifyKeys(), what: "a list of what is read back, such as - {of: write, read: GET /kv/1, contains: x}", min: 1, max: 20,
+		}},
 	}}
 }
 
@@ -188,6 +191,29 @@ func requestKeys() *keys {
 			{name: "capture", later: true},
 			{name: "keys", later: true},
 		}...),
+	}
+}
+
+// verifyKeys is what is read back of one request's writes.
+func verifyKeys() *keys {
+	read := requestKeys()
+	read.name, read.brief, read.item = "a read", `{GET: "/kv/{{.Key}}", headers: {X-Tenant: a}}`, false
+	read.belong = map[string]string{
+		"expect": "contains or body beside read", "contains": "contains beside read", "name": "the write's name as of, beside read", "within": "within beside read",
+	}
+	read.list = slices.DeleteFunc(read.list, func(k key) bool {
+		return k.later || k.name == "name" || k.name == "weight" || k.name == "expect"
+	})
+	return &keys{
+		name: "an item of verify", groups: []string{"comparison"}, item: true, brief: `{of: write, read: "GET /kv/{{.Key}}", contains: "{{.Value}}", within: 60s}`,
+		belong: map[string]string{"expect": "contains or body", "status": "contains or body: an answer of 200–399 must hold what was written"},
+		list: []key{
+			{name: "of", doc: "the name of the request that writes", required: true, form: anything},
+			{name: "read", doc: "how what it wrote is read, a request of which path, headers and body are templates", required: true, form: either{requestLine, read}},
+			{name: "contains", doc: "what the answer's body must hold, a template", group: "comparison", form: block},
+			{name: "body", doc: "what the answer's whole body must be, a template", group: "comparison", form: block},
+			{name: "within", doc: "how long what is not there is read again", def: "60s", form: duration{100 * time.Millisecond, time.Hour}},
+		},
 	}
 }
 

@@ -466,6 +466,9 @@ func (p *parser) plain(spec analysis.Spec, before []span, name span) error {
 	if spec.OfFault {
 		return name.wrong("%s is about a fault, and known only after it", spec.Name).expect("a metric such as availability, p99 or error_rate")
 	}
+	if spec.OfWrite {
+		return name.wrong("%s is known only after the load", spec.Name).expect("a metric such as availability, p99 or error_rate")
+	}
 	return nil
 }
 

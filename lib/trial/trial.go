@@ -2,7 +2,9 @@
 // one clock, and a recording of what happened. It is the only package of the core that starts
 // goroutines and reads the clock.
 //
-//	Up → agent → ready → arm → [ load ∥ injector ] → undo → Down
+//	Up → agent → ready → arm → [ load ∥ injector ] → undo → ready again → read back → Down
+//
+// The last two are done where the scenario verifies writes.
 //
 // What a fault needs beside its nodes is armed before the load, on every node that it may hit. It fires at its time,
 // after another fault's measured onset or heal, or once its condition held in a full second of the load, which is known
@@ -20,6 +22,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/agent"
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/scenario"
@@ -32,6 +35,7 @@ const (
 	downLimit  = 2 * time.Minute  //
 	undoLimit  = 30 * time.Second // for each fault, and what it says itself
 	drainSpare = 30 * time.Second // for the agent to end after the last deadline
+	readSpare  = 10 * time.Second // for the agent to end after the last read's
 	probeEvery = 100 * time.Millisecond
 	probeLimit = 2 * time.Second // for one probe
 )
@@ -220,7 +224,37 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("send the load: %w", err)
 	}
-	return err
+	if err != nil || len(p.Verify) == 0 {
+		return err
+	}
+	return r.readBack(ctx, client, p)
+}
+
+// readBack waits until the target is ready again and has the writes read back. A target that is never ready again is a
+// finding, not an error: then nothing is known of what it kept.
+func (r *run) readBack(ctx context.Context, client *agent.Client, p load.Plan) error {
+	r.Hooks.stage("waiting until it is ready again")
+	readyCtx, cancel := context.WithTimeoutCause(ctx, r.Ready.Within, fmt.Errorf("not within %v", r.Ready.Within))
+	defer cancel()
+	problem := ""
+	if err := r.answers(readyCtx, client, p.Dial); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		problem = oneLine(fmt.Errorf("the target was not ready again after the load: %w", err))
+	}
+	r.Hooks.stage("reading back what was written")
+	limit := p.Verifying() + readSpare
+	readCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the load agent did not end within %v", limit))
+	defer cancel()
+	writes, err := client.Verify(readCtx, problem, func(at agent.Progress) {
+		r.Hooks.stage(fmt.Sprintf("reading back what was written: %d of %d", at.Done, at.Of))
+	})
+	if err != nil {
+		return fmt.Errorf("read back what was written: %w", err)
+	}
+	r.rec.Writes = writes
+	return nil
 }
 
 // ready waits until the target answers through its ingress, and returns the address that the

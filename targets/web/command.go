@@ -68,6 +68,11 @@ func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.Uint64Var(&n.ResetEvery, "reset-every", 0, "every `n`-th request on a reused connection is reset; 0 is none")
 	fs.DurationVar(&n.FreezeAt, "freeze-at", 5*time.Second, "when it freezes, counted from its first request")
 	fs.DurationVar(&n.FreezeFor, "freeze-for", 0, "how long it freezes, once; 0 is not at all")
+	fs.StringVar(&n.Store, "store", "", "`file` in which /kv/KEY keeps what is PUT there; \"memory\" is none, empty is no such path")
+	fs.DurationVar(&n.StoreLate, "store-late", 0, "how long before it is kept a write is acknowledged")
+	fs.DurationVar(&n.StoreStale, "store-stale", 0, "how old what is read is")
+	fs.Uint64Var(&n.StoreForget, "store-forget", 0, "every `n`-th write is acknowledged and never kept; 0 is none")
+	fs.Uint64Var(&n.StoreTwice, "store-twice", 0, "every `n`-th write is kept twice over; 0 is none")
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}

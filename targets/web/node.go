@@ -25,7 +25,7 @@ const (
 
 // A Node answers every path after a little work, but for two: /healthz says
 // whether it wants requests, and /__truth what it did ([Truth]). It keeps no state that a client
-// could miss.
+// could miss, unless it has a Store.
 //
 // The fields from SlowReplica on make it misbehave in a known way.
 type Node struct {
@@ -39,6 +39,10 @@ type Node struct {
 	// 500, and /healthz says no. "" is none.
 	Journal string
 
+	// Store makes /kv/KEY a store: PUT keeps the body under the key, GET has it. "" is none, "memory" keeps nothing beyond
+	// the process, anything else is a file, from which the node starts.
+	Store string
+
 	StartDelay time.Duration // how long /healthz says no after the start
 	LameDuck   time.Duration // how long it still serves after it was asked to stop, /healthz saying no
 	Drain      time.Duration // limit on everything between being asked to stop and the end
@@ -51,11 +55,17 @@ type Node struct {
 	FreezeAt    time.Duration // when it freezes, once, counted from the first request
 	FreezeFor   time.Duration // for how long nothing gets an answer; 0 is not at all
 
+	StoreLate   time.Duration // writes are acknowledged so long before they are kept
+	StoreStale  time.Duration // reads see what was kept so long ago
+	StoreForget uint64        // every n-th write is acknowledged and never kept; 0 is none
+	StoreTwice  uint64        // every n-th write is kept twice over; 0 is none
+
 	Log *slog.Logger // told of starting and stopping; nil is silent
 
 	draining atomic.Bool
 	started  time.Time
 	journal  journal
+	store    *store // nil if Store is ""
 
 	mu    sync.Mutex
 	truth Truth
@@ -98,6 +108,12 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 		return errors.Join(fmt.Errorf("node %s: %w", n.Name, err), l.Close())
 	}
 	defer n.journal.close()
+	if err := n.openStore(); err != nil {
+		return errors.Join(fmt.Errorf("node %s: %w", n.Name, err), l.Close())
+	}
+	if n.store != nil {
+		defer n.store.close()
+	}
 	n.mu.Lock()
 	n.truth.Node = n.Name
 	n.mu.Unlock()
@@ -138,6 +154,9 @@ func (n *Node) handler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(n.Truth()) // the client has gone: nobody to tell
 	})
+	if n.store != nil {
+		mux.HandleFunc("/kv/", n.keyValue)
+	}
 	mux.HandleFunc("/", n.answer)
 	return mux
 }
