@@ -47,6 +47,7 @@ type options struct {
 	listen, store, master string
 	nodes, sentinels      []string
 	limit                 time.Duration
+	synchronous           int
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -59,6 +60,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&nodes, "nodes", "", "the store's `nodes`, HOST or HOST:PORT, between commas")
 	fs.StringVar(&sentinels, "sentinels", "", "the `sentinels` of redis, likewise; empty is a single node")
 	fs.StringVar(&o.master, "master", "main", "what the sentinels call the master")
+	fs.IntVar(&o.synchronous, "synchronous", 0, "`replicas` of postgres that must be synchronous before it is ready")
 	fs.DurationVar(&o.limit, "limit", time.Second, "longest time for one request to the store")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -109,7 +111,7 @@ func open(o options, log *slog.Logger) (gateway.Store, error) {
 	case "redis":
 		return redis.Open(redis.Config{Nodes: o.nodes, Sentinels: o.sentinels, Master: o.master, Limit: o.limit})
 	}
-	return postgres.Open(o.nodes)
+	return postgres.Open(o.nodes, o.synchronous)
 }
 
 // run serves until ctx ends, then finishes what is open.

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	maxValue    = 64 << 10        // bytes of a value
-	maxKey      = 200             // bytes of a key
-	maxInFlight = 512             // requests to the store at once; more are refused, since a store that hangs holds each for the whole limit
+	maxValue    = 64 << 10 // bytes of a value
+	maxKey      = 200      // bytes of a key
+	maxInFlight = 512      // requests to the store at once; more are refused, since a store that hangs holds each for the whole limit
+	logEvery    = time.Second
 	readyLimit  = 5 * time.Second // for all that /readyz asks
 )
 
@@ -31,7 +32,8 @@ type handler struct {
 	slots chan struct{}
 
 	mu     sync.Mutex
-	failed int // writes since the last one that was acknowledged
+	failed int       // writes since the last line about them
+	logged time.Time // when that was
 }
 
 // Handler serves a store. No request to it takes longer than limit.
@@ -152,18 +154,21 @@ func nodeHeader(w http.ResponseWriter, node string) {
 	}
 }
 
-// note logs when writes begin to fail and when they are acknowledged again, not each of them.
+// note logs that writes fail and that they are acknowledged again, each at most once in logEvery.
 func (h *handler) note(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case err != nil:
+	if err != nil {
 		h.failed++
-		if h.failed == 1 {
-			h.log.Warn("a write failed", "not-done", IsNotDone(err), "err", err)
-		}
-	case h.failed > 0:
-		h.log.Info("writes are acknowledged again", "failed", h.failed)
-		h.failed = 0
 	}
+	if h.failed == 0 || time.Since(h.logged) < logEvery {
+		return
+	}
+	h.logged = time.Now()
+	if err != nil {
+		h.log.Warn("writes fail", "since", h.failed, "not-done", IsNotDone(err), "err", err)
+	} else {
+		h.log.Info("writes are acknowledged again", "failed", h.failed)
+	}
+	h.failed = 0
 }

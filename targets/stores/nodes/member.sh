@@ -1,9 +1,11 @@
 # Read by the scripts beside it. The replicas of a service share one command; by its address this one finds out which of
-# NODES (names between commas) it is. Sets self, its name, number, from 1, and address.
+# NODES (names between commas) it is. Sets self, its name; number, from 1; address; first, the first name; and count.
 : "${NODES:?names of the members, between commas}"
 
 address() { getent hosts "$1" | awk '{print $1; exit}'; }
 
+first=${NODES%%,*}
+count=$(echo "$NODES" | tr ',' ' ' | wc -w)
 self=
 tries=0
 while [ -z "$self" ]; do

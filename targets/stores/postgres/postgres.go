@@ -28,13 +28,14 @@ const (
 
 // Store is a [gateway.Store]. Open makes one, Close ends it.
 type Store struct {
-	pool  *pgxpool.Pool
-	nodes int
+	pool        *pgxpool.Pool
+	nodes       int
+	synchronous int
 }
 
 // Open returns a store on these nodes, each HOST:PORT. User, password and database are those of PGUSER, PGPASSWORD and
-// PGDATABASE. It does not wait for anybody.
-func Open(nodes []string) (*Store, error) {
+// PGDATABASE. It does not wait for anybody. It is ready when this many replicas are synchronous.
+func Open(nodes []string, synchronous int) (*Store, error) {
 	u := url.URL{Scheme: "postgres", Host: strings.Join(nodes, ","), Path: "/"}
 	u.RawQuery = url.Values{"target_session_attrs": {"read-write"}, "sslmode": {"disable"}}.Encode()
 	cfg, err := pgxpool.ParseConfig(u.String())
@@ -47,7 +48,7 @@ func Open(nodes []string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a pool of connections to PostgreSQL at %s: %w", u.Host, err)
 	}
-	return &Store{pool: pool, nodes: len(nodes)}, nil
+	return &Store{pool: pool, nodes: len(nodes), synchronous: synchronous}, nil
 }
 
 // Put implements [gateway.Store].
@@ -84,17 +85,22 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, string, error) {
 	return value, node, nil
 }
 
-// Ready implements [gateway.Store]: there is a table, and every other node streams.
+// Ready implements [gateway.Store]: there is a table, every other node streams, and enough are synchronous.
 func (s *Store) Ready(ctx context.Context) error {
 	if _, err := s.pool.Exec(ctx, `CREATE TABLE IF NOT EXISTS kv (key text PRIMARY KEY, value bytea NOT NULL)`); err != nil {
 		return fmt.Errorf("make the table: %w", err)
 	}
-	var streaming int
-	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'`).Scan(&streaming); err != nil {
+	var streaming, synchronous int
+	err := s.pool.QueryRow(ctx, `SELECT count(*), count(*) FILTER (WHERE sync_state IN ('sync', 'quorum'))
+		FROM pg_stat_replication WHERE state = 'streaming'`).Scan(&streaming, &synchronous)
+	if err != nil {
 		return fmt.Errorf("ask for the replicas: %w", err)
 	}
 	if streaming < s.nodes-1 {
 		return fmt.Errorf("%d of %d replicas stream", streaming, s.nodes-1)
+	}
+	if synchronous < s.synchronous {
+		return fmt.Errorf("%d replicas are synchronous, %d are to be", synchronous, s.synchronous)
 	}
 	return nil
 }
