@@ -31,9 +31,7 @@ build: ## build bin/tutti, one static file
 
 .PHONY: stores
 stores: ## build the image of targets/stores, the gateway to stores on their own
-	cd targets/stores && CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o '$(CURDIR)/bin/stores/stores' .
-	cp targets/stores/Dockerfile bin/stores/
-	docker build -q -t localhost/tutti/stores:parts bin/stores
+	@GO='$(GO)' targets/stores/image.sh
 
 .PHONY: check
 check: fmt-check vet lint build test race ## everything that CI runs, in its order
