@@ -11,7 +11,6 @@ import (
 
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/analysis"
-	"github.com/tutti-bench/tutti/lib/record"
 )
 
 const etcdScenario = `
@@ -40,8 +39,8 @@ objectives: [target.lost_writes <= 0]
 repeats: 1
 `
 
-// needImages skips the test where the engine lacks an image. In CI that is a failure.
-func needImages(t *testing.T, names ...string) {
+// needParts skips the test where the engine lacks an image. In CI that is a failure.
+func needParts(t *testing.T, names ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -60,7 +59,7 @@ func needImages(t *testing.T, names ...string) {
 // while it is dead, clients are served by it, and nothing that was acknowledged is lost.
 func TestStoresOutliveTheLeaderOfEtcd(t *testing.T) {
 	needEngine(t)
-	needImages(t, "localhost/tutti/etcd:parts", "localhost/tutti/stores:parts")
+	needParts(t, "localhost/tutti/etcd:parts", "localhost/tutti/stores:parts")
 	compose, err := filepath.Abs("../targets/stores/etcd.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -88,11 +87,10 @@ func TestStoresOutliveTheLeaderOfEtcd(t *testing.T) {
 	}
 	// Answers name the leader: first the one that dies, then another.
 	led := make(map[string]uint64)
-	for i := range tr.Rec.Bins {
-		bin := &tr.Rec.Bins[i]
-		for _, cell := range bin.Cells {
-			if bin.Start() > f.Onset.To+5*time.Second && cell.Class == record.OK && cell.Node != "" {
-				led[cell.Node] += cell.Count
+	for _, s := range tr.Seconds() {
+		for node, n := range s.ByNode {
+			if s.Start > f.Onset.To+5*time.Second && n > 0 {
+				led[node] += n
 			}
 		}
 	}

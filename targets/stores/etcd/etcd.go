@@ -54,16 +54,25 @@ func Open(endpoints []string) (*Store, error) {
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: silentLimit,
 		Logger:               zap.NewNop(), // each failed read would be a line
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: dialLimit,
-		})},
+		DialOptions: []grpc.DialOption{
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+				MinConnectTimeout: dialLimit,
+			}),
+			grpc.WithChainUnaryInterceptor(atOnce),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make a client of etcd at %s: %w", strings.Join(endpoints, ", "), err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Store{client: client, endpoints: endpoints, ctx: ctx, stop: stop}, nil
+}
+
+// atOnce has a request fail while no member can be reached. The client would hold it until one can, so that nobody knew of a
+// write whether it was sent.
+func atOnce(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
 }
 
 // Put implements [gateway.Store].
