@@ -100,18 +100,18 @@ func hosts(list, port string) []string {
 	return out
 }
 
-func open(o options, log *slog.Logger) (gateway.Store, error) {
+func open(ctx context.Context, o options, log *slog.Logger) (gateway.Store, error) {
 	switch o.store {
 	case "etcd":
-		return etcd.Open(o.nodes)
+		return etcd.Open(ctx, o.nodes)
 	case "consul":
-		return consul.Open(o.nodes)
+		return consul.Open(ctx, o.nodes)
 	case "zookeeper":
-		return zookeeper.Open(o.nodes, log)
+		return zookeeper.Open(ctx, o.nodes, log)
 	case "redis":
 		return redis.Open(redis.Config{Nodes: o.nodes, Sentinels: o.sentinels, Master: o.master, Limit: o.limit})
 	}
-	return postgres.Open(o.nodes, o.synchronous)
+	return postgres.Open(ctx, o.nodes, o.synchronous)
 }
 
 // run serves until ctx ends, then finishes what is open.
@@ -121,7 +121,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	store, err := open(o, log)
+	store, err := open(ctx, o, log)
 	if err != nil {
 		return err
 	}

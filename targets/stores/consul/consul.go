@@ -36,8 +36,9 @@ type Store struct {
 	leader    *gateway.Leader
 }
 
-// Open returns a store on these servers, each HOST:PORT. It does not wait for them.
-func Open(servers []string) (*Store, error) {
+// Open returns a store on these servers, each HOST:PORT. It does not wait for them. When ctx ends
+// nobody asks any more who leads.
+func Open(ctx context.Context, servers []string) (*Store, error) {
 	s := &Store{servers: servers, transport: &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialLimit}).DialContext,
 		MaxIdleConnsPerHost: idle,
@@ -50,7 +51,7 @@ func Open(servers []string) (*Store, error) {
 		}
 		s.clients = append(s.clients, c)
 	}
-	s.leader = gateway.Follow(askEvery, s.askLeader)
+	s.leader = gateway.Follow(ctx, askEvery, s.askLeader)
 	return s, nil
 }
 

@@ -75,7 +75,7 @@ func serve(t *testing.T) (*server, string) {
 
 func open(t *testing.T, servers ...string) *consul.Store {
 	t.Helper()
-	s, err := consul.Open(servers)
+	s, err := consul.Open(t.Context(), servers)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,8 +46,9 @@ type Store struct {
 	leader string
 }
 
-// Open returns a store on these members, each HOST:PORT. It does not wait for them.
-func Open(endpoints []string) (*Store, error) {
+// Open returns a store on these members, each HOST:PORT. It does not wait for them. When ctx ends nobody asks any more who
+// leads.
+func Open(ctx context.Context, endpoints []string) (*Store, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints,
 		// Ten seconds is the least that gRPC takes. What counts is the timeout: gRPC makes it the connection's TCP_USER_TIMEOUT.
@@ -65,7 +66,7 @@ func Open(endpoints []string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of etcd at %s: %w", strings.Join(endpoints, ", "), err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(ctx)
 	return &Store{client: client, endpoints: endpoints, ctx: ctx, stop: stop}, nil
 }
 

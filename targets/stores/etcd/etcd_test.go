@@ -94,7 +94,7 @@ func start(t *testing.T, others ...string) (*member, *etcd.Store) {
 		defer close(done)
 		_ = s.Serve(l) // ends with Stop
 	}()
-	store, err := etcd.Open(append([]string{l.Addr().String()}, others...))
+	store, err := etcd.Open(t.Context(), append([]string{l.Addr().String()}, others...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestNobodyThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	s, err := etcd.Open([]string{l.Addr().String()})
+	s, err := etcd.Open(t.Context(), []string{l.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}

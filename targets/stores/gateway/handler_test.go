@@ -75,7 +75,14 @@ func serve(t *testing.T, f *fake, limit time.Duration) *httptest.Server {
 	return s
 }
 
-func do(t *testing.T, method, url, body string) (*http.Response, string) {
+// An answer is what is left of a response when it has been read.
+type answer struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
+}
+
+func do(t *testing.T, method, url, body string) (answer, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -90,7 +97,7 @@ func do(t *testing.T, method, url, body string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, string(b)
+	return answer{res.StatusCode, res.Status, res.Header}, string(b)
 }
 
 func TestValuesComeBackAsTheyWere(t *testing.T) {
@@ -229,7 +236,7 @@ func TestLeader(t *testing.T) {
 	var mu sync.Mutex
 	name, fail := "a", error(nil)
 	asked := make(chan struct{})
-	l := gateway.Follow(time.Millisecond, func(ctx context.Context) (string, error) {
+	l := gateway.Follow(t.Context(), time.Millisecond, func(ctx context.Context) (string, error) {
 		select {
 		case asked <- struct{}{}:
 		case <-ctx.Done():

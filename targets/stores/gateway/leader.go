@@ -15,9 +15,9 @@ type Leader struct {
 }
 
 // Follow starts asking; one question may take as long as the pause between two. An error leaves the leader unknown.
-// [Leader.Close] ends it.
-func Follow(every time.Duration, ask func(context.Context) (string, error)) *Leader {
-	ctx, stop := context.WithCancel(context.Background())
+// [Leader.Close] ends it, and so does ctx.
+func Follow(ctx context.Context, every time.Duration, ask func(context.Context) (string, error)) *Leader {
+	ctx, stop := context.WithCancel(ctx)
 	l := &Leader{stop: stop}
 	l.wg.Go(func() {
 		tick := time.NewTicker(every)

@@ -35,7 +35,7 @@ type Store struct {
 
 // Open returns a store on these nodes, each HOST:PORT. User, password and database are those of PGUSER, PGPASSWORD and
 // PGDATABASE. It does not wait for anybody. It is ready when this many replicas are synchronous.
-func Open(nodes []string, synchronous int) (*Store, error) {
+func Open(ctx context.Context, nodes []string, synchronous int) (*Store, error) {
 	u := url.URL{Scheme: "postgres", Host: strings.Join(nodes, ","), Path: "/"}
 	u.RawQuery = url.Values{"target_session_attrs": {"read-write"}, "sslmode": {"disable"}}.Encode()
 	cfg, err := pgxpool.ParseConfig(u.String())
@@ -44,7 +44,7 @@ func Open(nodes []string, synchronous int) (*Store, error) {
 	}
 	cfg.MaxConns = poolSize
 	cfg.ConnConfig.ConnectTimeout = dialLimit
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("make a pool of connections to PostgreSQL at %s: %w", u.Host, err)
 	}

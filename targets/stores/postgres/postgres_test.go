@@ -49,7 +49,7 @@ func TestNobodyThatTakesWrites(t *testing.T) {
 	}
 	gone.Close()
 	for name, nodes := range map[string][]string{"silent": {silent.Addr().String()}, "gone": {gone.Addr().String(), gone.Addr().String()}} {
-		s, err := Open(nodes, 0)
+		s, err := Open(t.Context(), nodes, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,8 +41,9 @@ type Store struct {
 	held    chan struct{}
 }
 
-// Open returns a store on these servers, each HOST:PORT. Their names must resolve by now; it does not wait for more.
-func Open(servers []string, log *slog.Logger) (*Store, error) {
+// Open returns a store on these servers, each HOST:PORT. Their names must resolve by now; it does not wait for more. When
+// ctx ends nobody asks any more who leads.
+func Open(ctx context.Context, servers []string, log *slog.Logger) (*Store, error) {
 	conn, events, err := zk.Connect(slices.Clone(servers), session, zk.WithLogInfo(false), zk.WithLogger(logger{log}))
 	if err != nil {
 		return nil, fmt.Errorf("make a client of ZooKeeper at %s: %w", strings.Join(servers, ", "), err)
@@ -53,7 +54,7 @@ func Open(servers []string, log *slog.Logger) (*Store, error) {
 		}
 	}()
 	s := &Store{conn: conn, servers: servers, held: make(chan struct{}, pending)}
-	s.leader = gateway.Follow(askEvery, s.askLeader)
+	s.leader = gateway.Follow(ctx, askEvery, s.askLeader)
 	return s, nil
 }
 

@@ -64,7 +64,7 @@ func TestMode(t *testing.T) {
 
 // Without a session nothing is asked of the client, which would keep it and send it later.
 func TestWithoutASessionNothingIsQueued(t *testing.T) {
-	s, err := Open([]string{serve(t, leading)}, slog.New(slog.DiscardHandler))
+	s, err := Open(t.Context(), []string{serve(t, leading)}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
