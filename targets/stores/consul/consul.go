@@ -119,9 +119,11 @@ func (s *Store) judge(at uint64, err error) error {
 		}
 		return err
 	}
-	// What a server says that gave up waiting for a leader, and one that is none and passes nothing on.
-	if strings.Contains(answer.Body, "No cluster leader") || strings.Contains(answer.Body, "node is not the leader") {
-		return gateway.NotDone(err)
+	// What a server says that gave up waiting for a leader, that is none and passes nothing on, that could not reach the leader.
+	for _, said := range []string{"No cluster leader", "node is not the leader", "rpc error getting client"} {
+		if strings.Contains(answer.Body, said) {
+			return gateway.NotDone(err)
+		}
 	}
 	return err
 }

@@ -133,6 +133,7 @@ func TestFailedWritesAreSentOnce(t *testing.T) {
 	}{
 		"no leader":       {"No cluster leader", true},
 		"not the leader":  {"rpc error making call: node is not the leader", true},
+		"unreachable":     {"rpc error getting client: failed to get conn: dial tcp: connection refused", true},
 		"leadership lost": {"rpc error making call: leadership lost while committing log", false},
 	} {
 		t.Run(name, func(t *testing.T) {
