@@ -14,6 +14,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -39,6 +40,7 @@ type Store struct {
 	servers []string
 	leader  *gateway.Leader
 	held    chan struct{}
+	wg      sync.WaitGroup
 }
 
 // Open returns a store on these servers, each HOST:PORT. Their names must resolve by now; it does not wait for more. When
@@ -48,12 +50,12 @@ func Open(ctx context.Context, servers []string, log *slog.Logger) (*Store, erro
 	if err != nil {
 		return nil, fmt.Errorf("make a client of ZooKeeper at %s: %w", strings.Join(servers, ", "), err)
 	}
-	go func() { // ends when the connection does, which closes the channel
+	s := &Store{conn: conn, servers: servers, held: make(chan struct{}, pending)}
+	s.wg.Go(func() { // Close closes the channel
 		for e := range events {
 			log.Info("session", "state", e.State.String(), "server", e.Server)
 		}
-	}()
-	s := &Store{conn: conn, servers: servers, held: make(chan struct{}, pending)}
+	})
 	s.leader = gateway.Follow(ctx, askEvery, s.askLeader)
 	return s, nil
 }
@@ -119,7 +121,8 @@ func (s *Store) Ready(ctx context.Context) error {
 // Close implements [gateway.Store].
 func (s *Store) Close() error {
 	s.leader.Close()
-	s.conn.Close()
+	s.conn.Close() // ends what do has left waiting
+	s.wg.Wait()
 	return nil
 }
 
@@ -139,11 +142,11 @@ func (s *Store) do(ctx context.Context, what func() ([]byte, error)) ([]byte, er
 		err   error
 	}
 	done := make(chan result, 1)
-	go func() {
+	s.wg.Go(func() {
 		defer func() { <-s.held }()
 		value, err := what()
 		done <- result{value, err}
-	}()
+	})
 	select {
 	case r := <-done:
 		return r.value, r.err
