@@ -31,6 +31,8 @@
 //	lib/stats, lib/target/compose     estimates with intervals; Compose files → Target
 //	lib/target, lib/record            the two ends that everything talks about
 //
+// In a Go module of its own, so that nothing here depends on the clients of stores: targets/stores, the gateway to real ones.
+//
 // At the edge, imported by cmd and by tests alone: lib/driver/docker and lib/driver/process (one outside
 // technology each), lib/load/httpload (HTTP over vegeta), lib/fault/node, network, resource and command (the faults),
 // lib/netfault and lib/sysfault (what helpers do in nodes; lib/netfault/rule and lib/sysfault/task are what goes over the
