@@ -46,7 +46,7 @@ func runNode(ctx context.Context, args []string, stderr io.Writer) error {
 	fs.StringVar(&s.sessions, "sessions", "redis", "where sessions are: redis or memory")
 	fs.StringVar(&s.cache, "cache", "optional", "products come by way of Redis: none, optional (else from the database) or required (else not at all)")
 	fs.StringVar(&s.needs, "needs", "", "dependencies without which /readyz says no: database, redis, or both with a comma")
-	fs.StringVar(&s.register, "register", "", "`URL` of a discovery service to register in, etcd://HOST:PORT,…, consul://… or zookeeper://…; empty is none")
+	fs.StringVar(&s.register, "register", os.Getenv("SHOP_REGISTER"), "`URL` of a discovery service to register in, etcd://HOST:PORT,…, consul://… or zookeeper://…; by default what SHOP_REGISTER says")
 	fs.DurationVar(&n.Delay, "delay", 0, "pause before each answer")
 	fs.IntVar(&s.slowReplica, "slow-replica", 0, "the `replica` (1, 2, …) that is slow; 0 is none")
 	fs.DurationVar(&s.slowDelay, "slow-delay", 100*time.Millisecond, "what the slow replica adds to -delay")
