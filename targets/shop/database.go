@@ -117,7 +117,7 @@ func (d *Database) Order(ctx context.Context, o Order, key string) (*Order, erro
 	got, err := call(ctx, d.breaker, databaseFault, func(ctx context.Context) (*Order, error) {
 		return one[Order](ctx, d.pool, `
 			INSERT INTO orders (key, product, quantity, cents, node)
-			SELECT nullif($1, ''), id, $3, $3 * cents, $4 FROM products WHERE id = $2
+			SELECT nullif($1, ''), id, $3::int, $3::int * cents, $4 FROM products WHERE id = $2
 			ON CONFLICT (key) DO UPDATE SET key = excluded.key
 			RETURNING id, product, quantity, cents, node, created`, key, o.Product, o.Quantity, o.Node)
 	})

@@ -26,7 +26,11 @@ func (z *zookeeper) connect(ctx context.Context) (c *zk.Conn, events <-chan zk.E
 	dial := func(network, address string, limit time.Duration) (net.Conn, error) {
 		return (&net.Dialer{Timeout: min(limit, dialLimit)}).DialContext(ctx, network, address)
 	}
-	c, events, err = zk.Connect(z.hosts, life, zk.WithDialer(dial), zk.WithLogger(silent{}), zk.WithLogInfo(false))
+	hosts, err := resolve(ctx, z.hosts)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("zookeeper: %w", err)
+	}
+	c, events, err = zk.Connect(hosts, life, zk.WithDialer(dial), zk.WithLogger(silent{}), zk.WithLogInfo(false))
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("zookeeper: %w", err)
 	}
@@ -42,6 +46,31 @@ func (z *zookeeper) connect(ctx context.Context) (c *zk.Conn, events <-chan zk.E
 			<-ended
 		}
 	}, nil
+}
+
+// resolve returns the addresses of those hosts that have one. The client would
+// give up if one is unknown, as that of a dead member may be.
+func resolve(ctx context.Context, hosts []string) (found []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	defer cancel()
+	for _, h := range hosts {
+		host, port, e := net.SplitHostPort(h)
+		if e != nil {
+			return nil, e
+		}
+		addresses, e := net.DefaultResolver.LookupHost(ctx, host)
+		if e != nil {
+			err = e
+			continue
+		}
+		for _, a := range addresses {
+			found = append(found, net.JoinHostPort(a, port))
+		}
+	}
+	if len(found) > 0 {
+		err = nil
+	}
+	return found, err
 }
 
 // first waits until there is a session.

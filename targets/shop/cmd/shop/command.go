@@ -31,16 +31,18 @@ func misused(format string, args ...any) error {
 
 // settings are the node's flags that need a second look.
 type settings struct {
+	service                                           string
 	database, redis, sessions, cache, needs, register string
 	slowReplica                                       int
 	slowDelay                                         time.Duration
 }
 
 func runNode(ctx context.Context, args []string, stderr io.Writer) error {
-	n := &shop.Node{Name: nodeName(), Log: logger(stderr)}
+	n := &shop.Node{Log: logger(stderr)}
 	var s settings
 	fs := flags("node", stderr)
 	fs.StringVar(&n.Listen, "listen", ":8080", "`address` to listen on")
+	fs.StringVar(&s.service, "service", "", "`name` of the service that the node is a replica of: it calls itself by the NAME-1, NAME-2 … that has its address; empty is by its host")
 	fs.StringVar(&s.database, "database", "", "`URL` of PostgreSQL, postgres://USER:PASSWORD@HOST/NAME; required")
 	fs.StringVar(&s.redis, "redis", "", "`HOST:PORT` of Redis; empty is none")
 	fs.StringVar(&s.sessions, "sessions", "redis", "where sessions are: redis or memory")
@@ -53,6 +55,10 @@ func runNode(ctx context.Context, args []string, stderr io.Writer) error {
 	fs.DurationVar(&n.LameDuck, "lame-duck", 2*time.Second, "how long it serves on after SIGTERM while /readyz says no")
 	fs.DurationVar(&n.Drain, "drain", 8*time.Second, "limit on all that comes after SIGTERM")
 	if err := parse(fs, args); err != nil {
+		return err
+	}
+	var err error
+	if n.Name, err = nodeName(ctx, s.service); err != nil {
 		return err
 	}
 	if err := s.apply(n); err != nil {
@@ -227,14 +233,30 @@ func parse(fs *flag.FlagSet, args []string) error {
 
 func logger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
-// nodeName is the replica's name, or the host's where nobody gave it one.
-func nodeName() string {
+// maxReplicas is how many names a node tries for itself.
+const maxReplicas = 32
+
+// nodeName is the replica's name: the one that the environment gives, or that has the node's own address. Without a service it is
+// the host's.
+func nodeName(ctx context.Context, service string) (string, error) {
 	if n := os.Getenv(target.EnvNode); n != "" {
-		return n
+		return n, nil
 	}
-	n, err := os.Hostname()
+	if service == "" {
+		return os.Hostname()
+	}
+	own, err := ownAddress()
 	if err != nil {
-		return "node"
+		return "", err
 	}
-	return n
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for i := 1; i <= maxReplicas && ctx.Err() == nil; i++ {
+		name := service + "-" + strconv.Itoa(i)
+		// A name that is unknown is one of a replica that is not there.
+		if found, err := net.DefaultResolver.LookupHost(ctx, name); err == nil && slices.Contains(found, own) {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("find the own name: none of %s-1 to %s-%d is %s", service, service, maxReplicas, own)
 }
