@@ -8,6 +8,9 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LINT_VERSION := $(shell sed -n '1s/^\# golangci-lint //p' .golangci.yml)
 LINT     := .bin/golangci-lint-$(LINT_VERSION)
 
+# Modules of their own: what they depend on does not become the harness's.
+MODULES  := targets/shop
+
 # The packages with goroutines that share memory.
 RACE     := ./lib/agent/... ./lib/driver/process/... ./lib/load/... ./lib/record/... ./lib/trial/... ./targets/...
 
@@ -26,6 +29,10 @@ quickstart: build ## build tutti and run scenarios/quickstart.yaml with it (abou
 build: ## build bin/tutti, one static file
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/tutti-bench/tutti/cmd.version=$(VERSION)' -o $(BIN) ./cmd/tutti
 
+.PHONY: shop
+shop: ## build the image of targets/shop, a web shop's nodes
+	@GO='$(GO)' targets/shop/image.sh
+
 .PHONY: check
 check: fmt-check vet lint build test race ## everything that CI runs, in its order
 
@@ -41,10 +48,12 @@ fmt: $(LINT) ## format all Go files
 .PHONY: vet
 vet: ## go vet
 	$(GO) vet ./...
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && $(GO) vet ./...) || exit 1; done
 
 .PHONY: lint
 lint: $(LINT) ## golangci-lint, in the version that .golangci.yml names
 	$(LINT) run
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && '$(CURDIR)/$(LINT)' run) || exit 1; done
 
 # Built from its Go module, which takes some minutes once.
 $(LINT):
@@ -59,6 +68,7 @@ $(LINT):
 test: ## all tests; those with an engine skip without one, but fail if CI is set
 	$(GO) test -count=1 $$($(GO) list ./... | grep -v '/cmd$$')
 	$(GO) test -count=1 -timeout 20m ./cmd
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && $(GO) test -count=1 ./...) || exit 1; done
 
 .PHONY: kills
 kills: ## SIGKILL the harness 20 times, with each driver (about 10 minutes)
@@ -114,6 +124,7 @@ cover: ## test coverage by package, and coverage.html
 .PHONY: tidy-check
 tidy-check: ## fail if go.mod or go.sum would change
 	$(GO) mod tidy -diff
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && $(GO) mod tidy -diff) || exit 1; done
 
 .PHONY: clean
 clean: ## remove what was built; runs/ stays

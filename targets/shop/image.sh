@@ -14,7 +14,10 @@ if [ "$(docker image inspect --format '{{index .Config.Labels "tutti.parts"}}' "
 	exit 0
 fi
 old=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
-DOCKER_BUILDKIT=0 docker build --quiet --force-rm --label tutti.parts="$hash" --label tutti.version=shop --tag "$image" "$build" >/dev/null
+if ! said=$(docker build --quiet --force-rm --label tutti.parts="$hash" --label tutti.version=shop --tag "$image" "$build" 2>&1); then
+	echo "$said" >&2
+	exit 1
+fi
 if [ -n "$old" ]; then
 	docker image rm "$old" >/dev/null 2>&1 || true # it may still be in use
 fi
