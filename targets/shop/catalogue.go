@@ -6,13 +6,20 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html/template"
-	"time"
 )
 
 // A catalogue is what a node last knew of all products.
 type catalogue struct {
 	products []Product
-	at       time.Time // when it was loaded
+	look     *template.Template
+}
+
+func newCatalogue(products []Product) (*catalogue, error) {
+	look, err := template.New("catalogue").Parse(catalogueTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("read the catalogue's template: %w", err)
+	}
+	return &catalogue{products: products, look: look}, nil
 }
 
 // A page is what a browser gets.
@@ -27,7 +34,7 @@ func (c *catalogue) Products() []Product { return c.products }
 // Price is for the template.
 func (p Product) Price() string { return fmt.Sprintf("%d.%02d", p.Cents/100, p.Cents%100) }
 
-var catalogueTemplate = template.Must(template.New("catalogue").Parse(`<!doctype html>
+const catalogueTemplate = `<!doctype html>
 <html lang="en"><title>Shop</title>
 <h1>Catalogue</h1>
 <ul>
@@ -36,12 +43,12 @@ var catalogueTemplate = template.Must(template.New("catalogue").Parse(`<!doctype
 {{- end}}
 </ul>
 </html>
-`))
+`
 
 // render makes the page anew for each request: it is the work that nodes share.
 func (c *catalogue) render() (page, error) {
 	var b bytes.Buffer
-	if err := catalogueTemplate.Execute(&b, c); err != nil {
+	if err := c.look.Execute(&b, c); err != nil {
 		return page{}, fmt.Errorf("render the catalogue: %w", err)
 	}
 	sum := sha256.Sum256(b.Bytes())

@@ -44,7 +44,7 @@ type Database struct {
 }
 
 // OpenDatabase returns the database at a PostgreSQL URL. It does not wait for it. Close it.
-func OpenDatabase(url string) (*Database, error) {
+func OpenDatabase(ctx context.Context, url string) (*Database, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func OpenDatabase(url string) (*Database, error) {
 	cfg.MaxConnLifetime = 5 * time.Minute
 	cfg.HealthCheckPeriod = 5 * time.Second
 	cfg.ConnConfig.ConnectTimeout = databaseLimit
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

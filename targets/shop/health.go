@@ -115,7 +115,11 @@ func (n *Node) loadCatalogue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.catalogue.Store(&catalogue{products: products, at: time.Now()})
+	c, err := newCatalogue(products)
+	if err != nil {
+		return err
+	}
+	n.catalogue.Store(c)
 	return nil
 }
 

@@ -37,7 +37,9 @@ func OpenRedis(address string) *Redis {
 func (r *Redis) Close() error { return r.client.Close() }
 
 // Sessions are sessions kept there.
-func (r *Redis) Sessions() *RedisSessions { return &RedisSessions{redis: r} }
+func (r *Redis) Sessions() *RedisSessions {
+	return &RedisSessions{redis: r, add: redis.NewScript(addScript)}
+}
 
 // Ping asks whether it is there.
 func (r *Redis) Ping(ctx context.Context) error { return r.client.Ping(ctx).Err() }

@@ -100,18 +100,21 @@ func (m *MemorySessions) with(id string, do func(Cart) error) (Cart, error) {
 }
 
 // RedisSessions are sessions in Redis, which all nodes share.
-type RedisSessions struct{ redis *Redis }
+type RedisSessions struct {
+	redis *Redis
+	add   *redis.Script
+}
 
 // owner is the field of a session's hash that makes it exist before anything is in the cart.
 const owner = "user"
 
 // addScript adds to a cart only where there is a session, in one step: another node may be at it.
-var addScript = redis.NewScript(`
+const addScript = `
 if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) then return {'full'} end
 redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
-return redis.call('HGETALL', KEYS[1])`)
+return redis.call('HGETALL', KEYS[1])`
 
 // Login is part of [Sessions].
 func (s *RedisSessions) Login(ctx context.Context, user string) (string, error) {
@@ -140,7 +143,7 @@ func (s *RedisSessions) Cart(ctx context.Context, id string) (Cart, error) {
 // Add is part of [Sessions].
 func (s *RedisSessions) Add(ctx context.Context, id string, product, n int) (Cart, error) {
 	return call(ctx, s.redis.breaker, redisFault, func(ctx context.Context) (Cart, error) {
-		list, err := addScript.Run(ctx, s.redis.client, []string{sessionKey(id)},
+		list, err := s.add.Run(ctx, s.redis.client, []string{sessionKey(id)},
 			product, n, maxItems, int(sessionLife.Seconds())).StringSlice()
 		if err != nil {
 			return nil, err

@@ -20,7 +20,7 @@ import (
 // nowhere is a database that refuses connections.
 func nowhere(t *testing.T) *Database {
 	t.Helper()
-	d, err := OpenDatabase("postgres://shop:shop@127.0.0.1:1/shop")
+	d, err := OpenDatabase(t.Context(), "postgres://shop:shop@127.0.0.1:1/shop")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,11 @@ func startRedis(t *testing.T) (*miniredis.Miniredis, *Redis) {
 func newNode(t *testing.T, change func(*Node)) *Node {
 	t.Helper()
 	n := &Node{Name: "app-1", Database: nowhere(t), Sessions: new(MemorySessions), Log: slog.New(slog.DiscardHandler)}
-	n.catalogue.Store(&catalogue{products: []Product{{1, "Lamp", 1999}, {2, "<b>Chair</b>", 4500}}})
+	c, err := newCatalogue([]Product{{1, "Lamp", 1999}, {2, "<b>Chair</b>", 4500}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.catalogue.Store(c)
 	n.beat.Store(time.Now().UnixNano())
 	if change != nil {
 		change(n)
@@ -328,15 +332,23 @@ func TestNodeLeaves(t *testing.T) {
 	registered.Wait() // it is ready: the catalogue is there
 	leave()
 	withdrawn.Wait()
-	status := func() int {
-		resp, err := http.Get("http://" + address + "/readyz")
+	status := func(path string) (int, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
-		return resp.StatusCode
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
 	}
-	for end := time.Now().Add(1500 * time.Millisecond); status() != 503; {
+	for end := time.Now().Add(1500 * time.Millisecond); ; {
+		if got, err := status("/readyz"); err != nil {
+			t.Fatal(err)
+		} else if got == 503 {
+			break
+		}
 		if time.Now().After(end) {
 			t.Fatal("it leaves and says that it is ready")
 		}
@@ -344,7 +356,7 @@ func TestNodeLeaves(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if _, err := http.Get("http://" + address + "/"); err == nil {
+	if _, err := status("/"); err == nil {
 		t.Error("it has ended, and serves")
 	}
 }

@@ -61,14 +61,14 @@ func runNode(ctx context.Context, args []string, stderr io.Writer) error {
 	if n.Name, err = nodeName(ctx, s.service); err != nil {
 		return err
 	}
-	if err := s.apply(n); err != nil {
+	if err := s.apply(ctx, n); err != nil {
 		return err
 	}
 	return n.Run(ctx)
 }
 
 // apply opens what the node depends on. The node closes it.
-func (s settings) apply(n *shop.Node) error {
+func (s settings) apply(ctx context.Context, n *shop.Node) error {
 	for need := range strings.SplitSeq(s.needs, ",") {
 		if !slices.Contains([]string{"", "database", "redis"}, need) {
 			return misused("-needs %q: there are database and redis", need)
@@ -102,7 +102,7 @@ func (s settings) apply(n *shop.Node) error {
 	if n.Register, err = registrar(s.register, n); err != nil {
 		return err
 	}
-	if n.Database, err = shop.OpenDatabase(s.database); err != nil {
+	if n.Database, err = shop.OpenDatabase(ctx, s.database); err != nil {
 		return misused("-database: %w", err)
 	}
 	n.Sessions = new(shop.MemorySessions)
