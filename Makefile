@@ -70,6 +70,14 @@ test: ## all tests; those with an engine skip without one, but fail if CI is set
 	$(GO) test -count=1 -timeout 20m ./cmd
 	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && $(GO) test -count=1 ./...) || exit 1; done
 
+.PHONY: parts
+parts: ## build the images of real programs that targets use (minutes once, then seconds); NAMES="haproxy redis" for some
+	@$(GO) run ./targets/parts build $(NAMES)
+
+.PHONY: parts-clean
+parts-clean: ## remove these images again
+	@$(GO) run ./targets/parts clean $(NAMES)
+
 .PHONY: kills
 kills: ## SIGKILL the harness 20 times, with each driver (about 10 minutes)
 	TUTTI_KILLS=20 $(GO) test -count=1 -v -timeout 30m -run '^TestKilledOn' ./cmd

@@ -194,13 +194,14 @@ func kept(err error) error {
 // A running run.
 type running struct {
 	*Prepared
-	o       Options
-	folder  *rundir.Folder
-	images  map[string]string
-	good    map[string]bool // arms that have had a trial that got ready
-	took    time.Duration   // of the last trial, from its beginning to its end
-	began   time.Time
-	stopped string
+	o        Options
+	folder   *rundir.Folder
+	images   map[string]string
+	versions map[string]string
+	good     map[string]bool // arms that have had a trial that got ready
+	took     time.Duration   // of the last trial, from its beginning to its end
+	began    time.Time
+	stopped  string
 }
 
 // all runs every block, and spare ones for those that turn out invalid.
@@ -234,7 +235,7 @@ func (r *running) all(ctx context.Context) error {
 }
 
 func (r *running) prepareImages(ctx context.Context) error {
-	r.images = make(map[string]string)
+	r.images, r.versions = make(map[string]string), make(map[string]string)
 	stage := r.o.Hooks.Within.Stage
 	if stage == nil {
 		stage = func(string) {}
@@ -245,6 +246,13 @@ func (r *running) prepareImages(ctx context.Context) error {
 			return environment(ctx, "prepare the images of arm "+arm.Name, err, "nothing was started")
 		}
 		maps.Copy(r.images, digests)
+		if v, ok := r.driver.(target.Versioner); ok {
+			versions, err := v.Versions(ctx, r.Plan.Targets[arm.Name])
+			if err != nil {
+				return environment(ctx, "ask the images of arm "+arm.Name+" for their versions", err, "nothing was started")
+			}
+			maps.Copy(r.versions, versions)
+		}
 	}
 	return nil
 }

@@ -379,6 +379,7 @@ func (s *sheet) makeProvenance() []entry {
 	add("engine", strings.Join(nonEmpty(p.Engine, p.Reason), ": "))
 	add("engine, details", pairs(p.Details)...)
 	add("host", pairs(p.Host)...)
+	add("versions", pairs(p.Versions)...)
 	coded("images", pairs(p.Images)...)
 	add("done differently from the Compose files", p.Notes...)
 	return out

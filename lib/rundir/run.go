@@ -120,7 +120,8 @@ type Provenance struct {
 	Engine   string            `json:"engine"` // docker, process
 	Reason   string            `json:"reason"` // why this engine
 	Details  map[string]string `json:"details"`
-	Images   map[string]string `json:"images"` // digest by service
+	Images   map[string]string `json:"images"`             // digest by service
+	Versions map[string]string `json:"versions,omitempty"` // by service, of its programs, where the image says them
 	Seed     int64             `json:"seed"`
 	Scenario string            `json:"scenario"` // file name
 	SHA256   string            `json:"sha256"`   // of the scenario's text

@@ -97,6 +97,7 @@ func notes() map[string]string {
 		"Provenance.engine":     "docker or process",
 		"Provenance.reason":     "why this engine",
 		"Provenance.images":     "digest by service",
+		"Provenance.versions":   "by service: its programs' versions, as its image says",
 		"Provenance.sha256":     "of the scenario's text",
 		"Provenance.notes":      "what was rewritten in the Compose files",
 	}

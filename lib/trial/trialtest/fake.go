@@ -86,6 +86,11 @@ func (f *Fake) Prepare(ctx context.Context, _ *target.Target, progress func(stri
 	return map[string]string{Service: "sha256:fake"}, ctx.Err()
 }
 
+// Versions knows one version.
+func (f *Fake) Versions(context.Context, *target.Target) (map[string]string, error) {
+	return map[string]string{Service: "fake 1.0"}, nil
+}
+
 // Up starts the replicas that the spec asks for.
 func (f *Fake) Up(ctx context.Context, s target.Spec) (target.Cluster, error) {
 	f.mu.Lock()
