@@ -84,9 +84,9 @@ func needImages(t *testing.T, names ...string) {
 	for _, name := range names {
 		if out, err := exec.CommandContext(t.Context(), "docker", "image", "inspect", name).CombinedOutput(); err != nil {
 			if os.Getenv("CI") != "" {
-				t.Fatalf("there is no image %s, and CI is set (make parts shop): %s", name, out)
+				t.Fatalf("there is no image %s, and CI is set (make parts): %s", name, out)
 			}
-			t.Skipf("there is no image %s: make parts shop", name)
+			t.Skipf("there is no image %s: make parts", name)
 		}
 	}
 }

@@ -36,6 +36,7 @@ func TestNodesComeAndGoOnDocker(t *testing.T) {
 }
 
 func comeAndGo(t *testing.T, s discovery.Service) {
+	t.Helper()
 	ctx, end := context.WithTimeout(t.Context(), 60*time.Second)
 	defer end()
 	told := make(chan []string, 100)
