@@ -9,7 +9,9 @@ LINT_VERSION := $(shell sed -n '1s/^\# golangci-lint //p' .golangci.yml)
 LINT     := .bin/golangci-lint-$(LINT_VERSION)
 
 # Modules of their own: what they depend on does not become the harness's.
-MODULES  := targets/stores
+MODULES  := targets/shop targets/stores
+# Those of them that make an image, each by a target of its name.
+IMAGES   := shop stores
 
 # The packages with goroutines that share memory.
 RACE     := ./lib/agent/... ./lib/driver/process/... ./lib/load/... ./lib/record/... ./lib/trial/... ./targets/...
@@ -32,6 +34,10 @@ build: ## build bin/tutti, one static file
 .PHONY: stores
 stores: ## build the image of targets/stores, the gateway to stores on their own
 	@GO='$(GO)' targets/stores/image.sh
+
+.PHONY: shop
+shop: ## build the image of targets/shop, a web shop's nodes
+	@GO='$(GO)' targets/shop/image.sh
 
 .PHONY: check
 check: fmt-check vet lint build test race ## everything that CI runs, in its order
@@ -72,11 +78,13 @@ test: ## all tests; those with an engine skip without one, but fail if CI is set
 
 .PHONY: parts
 parts: ## build the images of real programs that targets use (minutes once, then seconds); NAMES="haproxy redis" for some
-	@$(GO) run ./targets/parts build $(NAMES)
+	@names='$(filter-out $(IMAGES),$(NAMES))'; if [ -n "$$names" ] || [ -z '$(NAMES)' ]; then $(GO) run ./targets/parts build $$names; fi
+	@for i in $(if $(NAMES),$(filter $(IMAGES),$(NAMES)),$(IMAGES)); do $(MAKE) --no-print-directory $$i || exit 1; done
 
 .PHONY: parts-clean
 parts-clean: ## remove these images again
-	@$(GO) run ./targets/parts clean $(NAMES)
+	@names='$(filter-out $(IMAGES),$(NAMES))'; if [ -n "$$names" ] || [ -z '$(NAMES)' ]; then $(GO) run ./targets/parts clean $$names; fi
+	@for i in $(if $(NAMES),$(filter $(IMAGES),$(NAMES)),$(IMAGES)); do docker image rm "localhost/tutti/$$i:parts" >/dev/null 2>&1 || true; done
 
 .PHONY: kills
 kills: ## SIGKILL the harness 20 times, with each driver (about 10 minutes)

@@ -38,6 +38,9 @@
 // lib/netfault and lib/sysfault (what helpers do in nodes; lib/netfault/rule and lib/sysfault/task are what goes over the
 // wire to them), lib/watchdog (outlives the harness and removes what it labelled; it imports the standard library only).
 //
+// Programs with clients of other people's databases and registries are modules of their own (targets/shop), so that none of
+// those is a dependency of the harness.
+//
 // # Invariants
 //
 //   - A request's latency counts from the moment it was due, and one that failed never arrived.

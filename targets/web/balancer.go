@@ -26,15 +26,24 @@ const (
 	LeastConn  Policy = "least-conn"  // the one with the fewest open requests; in turn among equals
 )
 
-// A Balancer spreads requests over the addresses of one host name. Paths below /balancer/ are its
+// A Source knows the addresses of the nodes, such as a discovery service does.
+type Source interface {
+	// Watch tells all addresses, each as host:port: those that there are, and again whenever they change. It returns when
+	// ctx ends, or with the reason why it can tell no more; then it is called again after a while. It does not call
+	// tell once it has returned.
+	Watch(ctx context.Context, tell func(addresses []string)) error
+}
+
+// A Balancer spreads requests over the addresses of one host name, or those of a Source. Paths below /balancer/ are its
 // own: /balancer/healthz answers 200 while an upstream is in, /balancer/status tells all it knows.
 //
 // An address that the name gains is tried at once and takes requests when a health
 // check has passed. One that the name loses stays until it has been out for
 // Forget: DNS often forgets a dead node at once, and losing it that way would be the resolver's
-// work, not the balancer's.
+// work, not the balancer's. One that a Source withdraws gets no further request: a node that leaves says so
+// there. A Source that names nobody is not believed, since one that lost its data looks the same.
 type Balancer struct {
-	To     *url.URL // http://name:port
+	To     *url.URL // http://name:port; not read where there is a Source
 	Listen string   // address to listen on
 	Policy Policy
 
@@ -57,13 +66,18 @@ type Balancer struct {
 
 	// Lookup finds the addresses of a name; nil is [hosts.Lookup].
 	Lookup func(ctx context.Context, name, port string) ([]string, error)
+	// Source says where the nodes are, instead of To and Lookup; nil is none.
+	Source Source
 	Log    *slog.Logger // told of upstreams that come and go; nil is silent
 
 	found []string // what the name was, for CacheDNS
 }
 
-// Run listens and serves until ctx ends, then lets open requests finish.
+// Run listens and serves until ctx ends, then lets open requests finish. Settings that make no sense are an error.
 func (b *Balancer) Run(ctx context.Context) error {
+	if err := b.valid(); err != nil {
+		return fmt.Errorf("balancer: %w", err)
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", b.Listen)
 	if err != nil {
@@ -88,7 +102,11 @@ func (b *Balancer) Serve(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	log.Info("balancer serves", "address", l.Addr().String(), "to", b.To.String(), "policy", b.Policy)
+	to := "a source of addresses"
+	if b.Source == nil {
+		to = b.To.String()
+	}
+	log.Info("balancer serves", "address", l.Addr().String(), "to", to, "policy", b.Policy)
 	err := serve(ctx, srv, l, b.Drain, func(context.Context) {})
 	stop()
 	<-done
