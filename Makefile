@@ -40,7 +40,7 @@ shop: ## build the image of targets/shop, a web shop's nodes
 	@GO='$(GO)' targets/shop/image.sh
 
 .PHONY: check
-check: fmt-check vet lint build test race ## everything that CI runs, in its order
+check: fmt-check vet lint build parts test race ## everything that CI runs, in its order
 
 .PHONY: fmt-check
 fmt-check: ## fail on files that gofmt would change, and show how
