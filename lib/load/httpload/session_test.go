@@ -135,8 +135,9 @@ func TestClientsAreApart(t *testing.T) {
 			w.WriteHeader(http.StatusConflict)
 		}
 		steps[who]++
+		late := len(steps) % 7
 		mu.Unlock()
-		time.Sleep(time.Duration(len(steps)%7) * 5 * time.Millisecond)
+		time.Sleep(time.Duration(late) * 5 * time.Millisecond)
 		http.SetCookie(w, &http.Cookie{Name: "who", Value: who, Path: "/"})
 		fmt.Fprintf(w, `{"id": "id-%s"}`, who)
 	}
