@@ -100,6 +100,7 @@ func TestSessionsInMemoryBreakBehindABalancer(t *testing.T) {
 				t.Errorf("%+v", x)
 			}
 		}
+		t.Logf("shared %v: good %v of %v, by step", shared, good, due)
 		for i := range due {
 			ratio := good[i] / due[i]
 			if (shared || i == 0) && ratio != 1 {
