@@ -86,7 +86,7 @@ func verified(t *testing.T, k *keeper, within time.Duration, problem string) rec
 	if _, err := c.Load(t.Context(), writing(s.URL, within), func(time.Time) {}, func(record.Bin) {}); err != nil {
 		t.Fatal(err)
 	}
-	w, err := c.Verify(t.Context(), problem, func(agent.Progress) {})
+	w, _, err := c.Verify(t.Context(), problem, func(agent.Progress) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestVerifySteps(t *testing.T) {
 	if _, err := c.Load(t.Context(), p, func(time.Time) {}, func(record.Bin) {}); err != nil {
 		t.Fatal(err)
 	}
-	w, err := c.Verify(t.Context(), "", func(agent.Progress) {})
+	w, _, err := c.Verify(t.Context(), "", func(agent.Progress) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestVerifyBrokenOff(t *testing.T) {
 	defer s.Close()
 	c := dial(t, start(t, "good"))
 	verify := func(ctx context.Context) error {
-		_, err := c.Verify(ctx, "", func(agent.Progress) {})
+		_, _, err := c.Verify(ctx, "", func(agent.Progress) {})
 		return err
 	}
 	if err := verify(t.Context()); err == nil || !strings.Contains(err.Error(), "no load") {
@@ -238,7 +238,7 @@ func TestVerifyBrokenOff(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	told := 0
-	_, err := c.Verify(ctx, "", func(p agent.Progress) {
+	_, _, err := c.Verify(ctx, "", func(p agent.Progress) {
 		if told++; p.Of != 200 || p.Done != 0 {
 			t.Errorf("%+v", p)
 		}

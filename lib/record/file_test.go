@@ -171,6 +171,9 @@ func recording(tb testing.TB) *record.Recording {
 			Of: "write", Read: "GET /kv/{{.Key}}", Within: time.Second, Acknowledged: 3, Kept: 1, Lost: 1, Unread: 1, First: 4, Last: 4, Reads: 9, Took: time.Second,
 			Lacks: []record.Lack{{Seq: 7, Due: 4, Read: "/kv/k1", Got: "404 <b>", Lost: true}},
 		}},
+		Histories: []record.History{{Of: "write", Key: 3, Ops: []record.Op{
+			{Write: true, Value: 8, Start: -5, End: 7}, {Write: true, Value: 9, Start: 2, End: record.None}, {Value: record.StrangeValue, Start: 3, End: 4},
+		}}},
 		Problems:  []string{"one"},
 		Generator: record.Generator{Scheduled: 20, Counted: 20, Complete: true},
 	}
