@@ -197,8 +197,10 @@ func TestVerifySteps(t *testing.T) {
 	defer s.Close()
 	p := writing(s.URL, time.Second)
 	p.Requests = []load.Request{
-		{Name: "look", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}}, p.Requests[0],
-		{Name: "again", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}}, {Name: "alone", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}},
+		{Name: "look", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}},
+		p.Requests[0],
+		{Name: "again", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}},
+		{Name: "alone", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}},
 	}
 	p.Sessions = []load.Session{{Name: "s", First: 0, Steps: 3, Think: 50 * time.Millisecond}}
 	c := dial(t, start(t, "good"))

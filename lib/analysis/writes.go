@@ -25,8 +25,14 @@ func (t *Trial) Writes(request string) (sum record.Writes, ok bool) {
 			to *uint64
 			of uint64
 		}{
-			{&sum.Acknowledged, w.Acknowledged}, {&sum.Kept, w.Kept}, {&sum.Lost, w.Lost}, {&sum.Unread, w.Unread},
-			{&sum.Uncertain, w.Uncertain}, {&sum.Found, w.Found}, {&sum.Duplicated, w.Duplicated}, {&sum.Reads, w.Reads},
+			{&sum.Acknowledged, w.Acknowledged},
+			{&sum.Kept, w.Kept},
+			{&sum.Lost, w.Lost},
+			{&sum.Unread, w.Unread},
+			{&sum.Uncertain, w.Uncertain},
+			{&sum.Found, w.Found},
+			{&sum.Duplicated, w.Duplicated},
+			{&sum.Reads, w.Reads},
 		} {
 			*n.to += n.of
 		}

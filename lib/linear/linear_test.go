@@ -14,6 +14,7 @@ import (
 func w(value uint64, start, end time.Duration) record.Op {
 	return record.Op{Write: true, Value: value, Start: start, End: end}
 }
+
 func r(value uint64, start, end time.Duration) record.Op {
 	return record.Op{Value: value, Start: start, End: end}
 }

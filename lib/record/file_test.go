@@ -63,6 +63,9 @@ func TestReadRefuses(t *testing.T) {
 		"unknown class": strings.Replace(text, `"ok"`, `"fine"`, 1),
 		"long line":     header + "\n" + strings.Repeat(" ", 17<<20) + "\n" + rest,
 		"empty":         "",
+		"short op":      header + "\n" + `{"history":{"ops":[[1,2,3]]}}` + "\n" + rest,
+		"endless read":  header + "\n" + `{"history":{"ops":[[0,2,3,-1]]}}` + "\n" + rest,
+		"op of words":   header + "\n" + `{"history":{"ops":[["x",2,3,4]]}}` + "\n" + rest,
 	} {
 		if _, err := record.Read(zip(t, bad)); err == nil {
 			t.Errorf("%s: no error", what)
@@ -137,6 +140,8 @@ func TestClassNames(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(unzip(f, write(f, recording(f))))
 	f.Add(`{"header":{"version":1}}` + "\n" + `{"generator":{}}` + "\n")
+	f.Add(`{"header":{"version":2}}` + "\n" + `{"writes":{"of":"w","lost":1,"registers":{"keys":1}}}` + "\n" +
+		`{"history":{"of":"w","ops":[[1,2,-3,4],[1,2,3,-1],[0,18446744073709551615,5,0]]}}` + "\n" + `{"generator":{}}` + "\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := record.Read(zip(t, text))
 		if err != nil {

@@ -45,6 +45,11 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 	if s.Name == "" || s.Repeats < 1 || len(s.Arms) == 0 || len(s.Load.Requests) == 0 || !(s.Load.Rate > 0) || s.Load.For <= 0 || s.Load.Timeout <= 0 {
 		t.Errorf("an empty scenario: %+v", s)
 	}
+	for _, v := range s.Verify {
+		if v.Of == "" || v.Read.Method == "" || v.Read.Path == "" || v.Want == "" || v.Within <= 0 || v.Line <= 0 {
+			t.Errorf("an empty item of verify: %+v", v)
+		}
+	}
 	baseline := len(s.Arms) == 1
 	for _, a := range s.Arms {
 		baseline = baseline || a.Name == s.Baseline
