@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/scenario"
 )
 
@@ -48,6 +49,26 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 	for _, v := range s.Verify {
 		if v.Of == "" || v.Read.Method == "" || v.Read.Path == "" || v.Want == "" || v.Within <= 0 || v.Line <= 0 {
 			t.Errorf("an empty item of verify: %+v", v)
+		}
+	}
+	for _, one := range s.Load.Sessions {
+		if one.Name == "" || one.Steps < 1 || one.First < 0 || one.First+one.Steps > len(s.Load.Requests) || !(one.Weight > 0) || one.Think < 0 {
+			t.Errorf("an empty session: %+v", one)
+		}
+	}
+	p := load.Plan{
+		Rate:     load.Constant{PerSecond: s.Load.Rate, Warmup: s.Load.Warmup, For: s.Load.For},
+		Requests: s.Load.Requests, Sessions: s.Load.Sessions, Env: s.Arms[0].Env, Ingress: s.Arms[0].Ingress.String(), Seed: s.Seed,
+	}
+	if _, err := p.Templates(); err != nil {
+		t.Errorf("load that cannot be sent: %v", err)
+	}
+	if p.Keys = s.Load.Keys; len(s.Verify) > 0 {
+		for _, v := range s.Verify {
+			p.Verify = append(p.Verify, v.Verify)
+		}
+		if _, err := p.Readbacks(); err != nil {
+			t.Errorf("writes that cannot be read back: %v", err)
 		}
 	}
 	baseline := len(s.Arms) == 1
