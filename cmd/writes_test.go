@@ -43,11 +43,17 @@ repeats: 1
 // stored runs a scenario against one node that keeps what is written, and returns the trial, the node's log, and the exit code.
 func stored(t *testing.T, flags, faults string) (*tutti.Result, string, int) {
 	t.Helper()
+	return kept(t, storeScenario, flags, faults)
+}
+
+// kept is stored with a scenario of the caller's.
+func kept(t *testing.T, text, flags, faults string) (*tutti.Result, string, int) {
+	t.Helper()
 	dir := t.TempDir()
 	quoted := []string{"--delay=1ms", fmt.Sprintf("%q", "--store="+filepath.Join(dir, "store"))}
 	flags = strings.Join(append(quoted, strings.Fields(flags)...), ", ")
 	write(t, filepath.Join(dir, "compose.yaml"), fmt.Sprintf(truthCompose, flags))
-	write(t, filepath.Join(dir, "writes.yaml"), fmt.Sprintf(storeScenario, faults))
+	write(t, filepath.Join(dir, "writes.yaml"), fmt.Sprintf(text, faults))
 	out := filepath.Join(dir, "run")
 	c := exec.Command(binary(t), "run", "--engine", "process", "--out", out, filepath.Join(dir, "writes.yaml"))
 	b, err := c.CombinedOutput()
@@ -184,3 +190,90 @@ func TestWrites(t *testing.T) {
 		}
 	})
 }
+
+const keysScenario = `
+version: 1
+name: registers
+target:
+  compose: compose.yaml
+  ingress: http://app:8080
+  ready: {path: /healthz, within: 5s}
+  nodes: app
+load:
+  rate: 300/s
+  for: 3s
+  warmup: 500ms
+  timeout: 1s
+  keys: 20
+  requests:
+    - {name: write, PUT: "/kv/{{.Key}}", body: "{{.Value}}"}
+    - {name: read, weight: 2, GET: "/kv/{{.Key}}", expect: {status: [200, 404]}}
+verify: [{of: write, read: "GET /kv/{{.Key}}", body: "{{.Value}}", within: 3s}]
+%s
+objectives:
+  - target.lost_writes <= 0
+  - target.stale_reads <= 0
+  - target.linearizable >= 100%%
+repeats: 1
+`
+
+// Where writes share keys the reads during load are judged: those of a true store are in order whatever happens to it, and those of
+// a copy that lags behind are not, though nothing is lost in the end.
+func TestRegisters(t *testing.T) {
+	t.Run("a store that is killed", func(t *testing.T) {
+		t.Parallel()
+		res, _, exit := kept(t, keysScenario, "--jitter=3ms", "faults: [{at: 1s, kill: app, for: 500ms}]")
+		tr := res.Trials[0]
+		k := tr.Rec.Writes[0].Registers
+		if exit != 0 || k == nil || k.Keys != 20 || k.Linearizable != 20 || k.Stale != 0 || k.Reads < 300 || count(t, tr, "lost_writes") != 0 {
+			t.Errorf("%+v, exit code %d, want 0", k, exit)
+		}
+	})
+	t.Run("reads from a copy that is half a second behind", func(t *testing.T) {
+		t.Parallel()
+		res, _, exit := kept(t, keysScenario, "--store-stale=500ms", "")
+		tr := res.Trials[0]
+		k := tr.Rec.Writes[0].Registers
+		if exit != 10 || k == nil || k.Violated < 15 || k.Stale < 100 || len(k.Bad) == 0 || count(t, tr, "lost_writes") != 0 {
+			t.Errorf("%+v, exit code %d, want 10", k, exit)
+		}
+		if v := tr.Metric(analysis.Ref{Metric: "linearizable"}); v.State != analysis.OK || v.V > 0.25 {
+			t.Errorf("linearizable is %+v", v)
+		}
+		if k != nil && count(t, tr, "stale_reads") != int(k.Stale) {
+			t.Errorf("%d stale reads, %+v", count(t, tr, "stale_reads"), k)
+		}
+	})
+	t.Run("a store that forgets the last writes", func(t *testing.T) {
+		t.Parallel()
+		res, log, exit := kept(t, keysScenario, "--store-late=400ms", "faults: [{at: 2900ms, kill: app}]")
+		tr := res.Trials[0]
+		lost, forgotten := count(t, tr, "lost_writes"), lastForgotten(log)
+		if uncertain := count(t, tr, "uncertain_writes"); exit != 10 || lost == 0 || lost > forgotten || lost+uncertain < forgotten {
+			t.Errorf("%d keys lost their last write (%d uncertain), the node lost it of %d; exit code %d, want 10", lost, uncertain, forgotten, exit)
+		}
+	})
+}
+
+// lastForgotten counts the keys whose last acknowledged write the node never kept, by its log.
+func lastForgotten(log string) int {
+	last := make(map[string]string)
+	kept := make(map[string]bool)
+	for _, m := range loggedValue.FindAllStringSubmatch(log, -1) {
+		if m[1] == "acknowledged" {
+			last[m[2]] = m[3]
+		}
+		if m[1] == "kept" {
+			kept[m[3]] = true
+		}
+	}
+	n := 0
+	for _, value := range last {
+		if !kept[value] {
+			n++
+		}
+	}
+	return n
+}
+
+var loggedValue = regexp.MustCompile(`msg="?([a-z ]+)"? key=(\S+) value=(\S+)`)

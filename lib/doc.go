@@ -5,7 +5,7 @@
 //
 //	scenario.yaml ─scenario.Parse→ Scenario ─plan.Build→ Plan            pure; `tutti plan` stops here
 //	   for each block, for each arm in the block's random order: trial.Run
-//	      Driver.Up → Cluster → ready → arm → warm-up → [ load ∥ injector ] → undo → Recording → Down
+//	      Driver.Up → Cluster → ready → arm → warm-up → [ load ∥ injector ] → undo → read back → Down → Recording
 //	Recordings ─analysis.Of→ Trials ─slo.Judge→ Verdict ─rundir→ run.json ─reports→ HTML, text, JUnit, Markdown
 //	                                                                     pure; `tutti judge`, `tutti report` start from the disk
 //
@@ -28,6 +28,7 @@
 //	lib/fault, lib/agent, lib/load    what breaks; what runs inside the target's network; what is sent
 //	lib/slo              objectives, and the verdict on them
 //	lib/analysis         recordings → metrics, phases, timelines
+//	lib/linear           histories of keys → whether each was one register, within a limit of time
 //	lib/stats, lib/target/compose     estimates with intervals; Compose files → Target
 //	lib/target, lib/record            the two ends that everything talks about
 //
@@ -54,6 +55,10 @@
 //   - The same recordings give the same bytes: of run.json and of every report.
 //
 // # Decisions
+//
+// Acknowledged writes are read back by the agent that made them. It remembers two bits of each request, because what was written is a
+// function of seed and number. What happened to keys that several writes share is judged once, by a search with a limit of time, and the
+// result is kept with the recording: judging again gives the same.
 //
 // One static binary is everything that we run: harness, load agent, sample nodes. The docker driver puts it into
 // an empty image that is named by its hash, so that no registry is needed and every trial runs what was built.

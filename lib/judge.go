@@ -371,7 +371,7 @@ func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 			}
 			continue
 		}
-		if spec.OfWrite && len(j.scenario.Verify) == 0 {
+		if spec.OfWrite && len(j.scenario.Verify) == 0 || spec.OfKeys && j.scenario.Load.Keys == 0 {
 			continue
 		}
 		refs = append(refs, j.variants(spec, len(a.Faults) > 0)...)
@@ -477,6 +477,12 @@ func writes(w record.Writes) rundir.Writes {
 	out := rundir.Writes{
 		Request: w.Of, Read: w.Read, Within: w.Within.Seconds(), Acknowledged: w.Acknowledged, Kept: w.Kept, Lost: w.Lost, Unread: w.Unread,
 		Uncertain: w.Uncertain, Found: w.Found, Duplicated: w.Duplicated, Reads: w.Reads, Took: w.Took.Seconds(), Problem: w.Problem,
+	}
+	if k := w.Registers; k != nil {
+		out.Keys = &rundir.Keys{
+			Keys: k.Keys, Reads: k.Reads, Unjudged: k.Unjudged, Stale: k.Stale, Linearizable: k.Linearizable, Violated: k.Violated, Unknown: k.Unknown,
+			Why: k.Why, Bad: k.Bad,
+		}
 	}
 	if w.Lost > 0 {
 		out.First, out.Last = finite(w.First.Seconds()), finite(w.Last.Seconds())

@@ -70,6 +70,7 @@ func (l *ledger) add(w record.Writes) {
 	if sum.Lacks == nil {
 		sum.Lacks = w.Lacks
 	}
+	sum.Registers = analysis.Together(sum.Registers, w.Registers)
 }
 
 // writeTable says what became of the writes, arm by arm.
@@ -106,6 +107,7 @@ func (l ledger) note() string {
 	if l.sum.Lost > 0 {
 		parts = append(parts, l.when())
 	}
+	parts = append(parts, l.keys()...)
 	for i, k := range l.sum.Lacks {
 		if i == 3 {
 			break
@@ -117,6 +119,28 @@ func (l ledger) note() string {
 		parts = append(parts, fmt.Sprintf("%s: %s, due at %s, last answer “%s”", what, k.Read, duration(k.Due), k.Got))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// keys says what the reads during load say.
+func (l ledger) keys() []string {
+	k := l.sum.Registers
+	if k == nil {
+		return nil
+	}
+	parts := []string{
+		fmt.Sprintf("%s of %s during load stale", count(k.Stale), plural(int(k.Reads), "read", "reads")),
+		fmt.Sprintf("%s of %s linearizable", count(k.Linearizable), plural(int(k.Keys), "key", "keys")),
+	}
+	if k.Violated > 0 {
+		parts = append(parts, count(k.Violated)+" shown not to be ("+strings.Join(k.Bad[:min(len(k.Bad), 2)], ", ")+")")
+	}
+	if k.Unknown > 0 {
+		parts = append(parts, count(k.Unknown)+" unknown ("+k.Why+")")
+	}
+	if k.Unjudged > 0 {
+		parts = append(parts, count(k.Unjudged)+" reads held several values and were not judged")
+	}
+	return []string{strings.Join(parts, ", ")}
 }
 
 func (l ledger) when() string {
@@ -142,6 +166,9 @@ func (l ledger) text() string {
 	line := fmt.Sprintf("%s, %s: %s", l.arm.Name, w.Of, strings.Join(parts, ", "))
 	if w.Lost > 0 {
 		line += "; " + l.when()
+	}
+	for _, k := range l.keys() {
+		line += "; " + k
 	}
 	if w.Problem != "" {
 		line += "; " + w.Problem

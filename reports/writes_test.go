@@ -19,6 +19,7 @@ func TestWrites(t *testing.T) {
 			w.Kept, w.Lost, w.First, w.Last = 990, 10, 4*time.Second, 4900*time.Millisecond
 			w.Lacks = []record.Lack{{Seq: 7, Due: 4 * time.Second, Read: "/kv/k1", Got: "200 <script>\x1b[2J", Lost: true}}
 		}
+		w.Registers = &record.Registers{Keys: 20, Reads: 500, Stale: 2, Linearizable: 18, Violated: 1, Unknown: 1, Why: "it took long", Bad: []string{"key 3: a read"}}
 		tr.Rec.Writes = []record.Writes{w}
 	}
 	for name, c := range map[string]struct {
@@ -36,6 +37,7 @@ func TestWrites(t *testing.T) {
 		}},
 		"text": {func(b *bytes.Buffer) error { return reports.Text(b, r, reports.TextOptions{Width: 120}) }, []string{
 			" WRITES, READ BACK", "cluster, write: 6,000 acknowledged, 60 lost, 0 duplicated, 18 uncertain (6 of them there); lost: due between",
+			"12 of 3,000 reads", "108 of 120 keys linearizable, 6 shown not to be (key 3: a read, key 3: a read), 6 unknown (it took long)",
 		}},
 	} {
 		var b bytes.Buffer

@@ -180,30 +180,32 @@ func (c *Client) follow(ctx context.Context, id uint64, k *call, what string, ea
 }
 
 // Verify has the agent read back what the latest load wrote, as that load's plan says, and calls progress about once a
-// second. It returns what was found, one for each item of the plan's verification. With a problem nothing is
-// read: the writes are counted, and the problem is kept with the counts.
+// second. It returns what was found, one for each item of the plan's verification; and where writes share keys that the load
+// reads, what happened to each key. With a problem nothing is read: the writes are counted, and the problem is kept with the counts.
 //
 // When ctx is done reading is broken off and the error is ctx's.
-func (c *Client) Verify(ctx context.Context, problem string, progress func(Progress)) ([]record.Writes, error) {
+func (c *Client) Verify(ctx context.Context, problem string, progress func(Progress)) ([]record.Writes, []record.History, error) {
 	id, k, err := c.send(command{Verify: &verifyOrder{Problem: problem}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	var histories []record.History
 	defer c.forget(id, k)
 	r, err := c.follow(ctx, id, k, "reading back", func(r reply) {
 		if r.Progress != nil {
 			progress(*r.Progress)
 		}
+		histories = append(histories, r.Histories...)
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("agent: verify: %w", context.Cause(ctx))
+		return nil, nil, fmt.Errorf("agent: verify: %w", context.Cause(ctx))
 	case r.Error != "":
-		return nil, fmt.Errorf("agent: verify: %s", r.Error)
+		return nil, nil, fmt.Errorf("agent: verify: %s", r.Error)
 	}
-	return r.Writes, nil
+	return r.Writes, histories, nil
 }
 
 func finish(ctx context.Context, r reply) (record.Generator, error) {

@@ -174,9 +174,14 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		s.out.put(reply{ID: id, Bin: &b})
 	})
 	var ledger *load.Ledger
+	var h *histories
 	s.wrote = nil
 	if len(p.Verify) > 0 {
-		ledger = load.NewLedger(p.Rate)
+		turns, err := p.Templates()
+		if err != nil {
+			return record.Generator{}, err
+		}
+		ledger, h = load.NewLedger(p.Rate), newHistories(p, turns)
 	}
 	var counted, refused atomic.Uint64
 	before, _ := usage()
@@ -186,7 +191,8 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 			if binner.Add(x) {
 				counted.Add(1)
 				if ledger != nil {
-					ledger.Set(x.Seq, load.OutcomeOf(x.Class))
+					ledger.Set(x.Seq, load.OutcomeOf(x))
+					h.note(x)
 				}
 			} else {
 				refused.Add(1)
@@ -205,7 +211,7 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 	}
 	done.Complete = err == nil && done.Counted == done.Scheduled
 	if ledger != nil && done.Complete {
-		s.wrote = &written{plan: p, ledger: ledger}
+		s.wrote = &written{plan: p, ledger: ledger, histories: h}
 	}
 	return done, err
 }

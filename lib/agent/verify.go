@@ -28,11 +28,14 @@ type Progress struct {
 
 // written is a load that has ended: what reading back starts from.
 type written struct {
-	plan   load.Plan
-	ledger *load.Ledger
+	plan      load.Plan
+	ledger    *load.Ledger
+	histories *histories
 }
 
 const (
+	maxOpsPerReply = 10_000 // operations of histories, give or take one key's
+
 	tellEvery  = time.Second            // progress
 	firstPause = 100 * time.Millisecond // between two rounds of reads; doubled each time
 	lastPause  = 2 * time.Second
@@ -77,6 +80,7 @@ func (s *server) verified(ctx context.Context, id uint64, o verifyOrder) ([]reco
 		}
 		all[i] = v.writes
 	}
+	s.wrote.histories.each(maxOpsPerReply, func(some []record.History) { s.out.put(reply{ID: id, Histories: some}) })
 	return all, nil
 }
 
@@ -127,6 +131,9 @@ func (v *verification) run(ctx context.Context, problem string) error {
 		return true
 	})
 	v.open = v.writes.Acknowledged + v.writes.Uncertain
+	if v.plan.Keys > 0 {
+		v.last()
+	}
 	if problem == "" {
 		if err := v.rounds(ctx); err != nil {
 			return err
@@ -247,8 +254,12 @@ func (v *verification) read(ctx context.Context, seq uint64) {
 	uncertain := v.ledger.At(seq) == load.Uncertain
 	copies := 0
 	says := err == nil && tells(a.Status)
-	if says && a.Status < 400 {
+	switch {
+	case !says || a.Status >= 400:
+	case v.plan.Keys == 0:
 		copies = v.verify.Copies(string(a.Body), want)
+	default:
+		copies, says = v.sharedCopies(turn, a)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

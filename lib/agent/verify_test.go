@@ -86,7 +86,7 @@ func verified(t *testing.T, k *keeper, within time.Duration, problem string) rec
 	if _, err := c.Load(t.Context(), writing(s.URL, within), func(time.Time) {}, func(record.Bin) {}); err != nil {
 		t.Fatal(err)
 	}
-	w, err := c.Verify(t.Context(), problem, func(agent.Progress) {})
+	w, _, err := c.Verify(t.Context(), problem, func(agent.Progress) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,15 +197,17 @@ func TestVerifySteps(t *testing.T) {
 	defer s.Close()
 	p := writing(s.URL, time.Second)
 	p.Requests = []load.Request{
-		{Name: "look", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}}, p.Requests[0],
-		{Name: "again", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}}, {Name: "alone", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}},
+		{Name: "look", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}},
+		p.Requests[0],
+		{Name: "again", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}},
+		{Name: "alone", Method: "GET", Path: "/kv/none", Expect: load.Expect{Status: []int{404}}},
 	}
 	p.Sessions = []load.Session{{Name: "s", First: 0, Steps: 3, Think: 50 * time.Millisecond}}
 	c := dial(t, start(t, "good"))
 	if _, err := c.Load(t.Context(), p, func(time.Time) {}, func(record.Bin) {}); err != nil {
 		t.Fatal(err)
 	}
-	w, err := c.Verify(t.Context(), "", func(agent.Progress) {})
+	w, _, err := c.Verify(t.Context(), "", func(agent.Progress) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,6 +221,60 @@ func TestVerifySteps(t *testing.T) {
 	checkClose(t, c)
 }
 
+// Of writes that share a key the last one is looked for, and everything that happened to the keys comes back.
+func TestVerifyKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(n int) (int, string)
+		lost  uint64
+	}{
+		"all kept":          {nil, 0},
+		"none is kept":      {func(int) (int, string) { return 204, "" }, 10},
+		"something else is": {func(int) (int, string) { return 204, "v0123456789abcdef" }, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &keeper{order: make(map[string]int), kept: make(map[string]string), tries: make(map[string]int), write: c.write}
+			s := httptest.NewServer(k)
+			defer s.Close()
+			p := writing(s.URL, time.Second)
+			p.Keys = 10
+			p.Requests = append(p.Requests, load.Request{Name: "read", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}})
+			a := dial(t, start(t, "good"))
+			if _, err := a.Load(t.Context(), p, func(time.Time) {}, func(record.Bin) {}); err != nil {
+				t.Fatal(err)
+			}
+			w, histories, err := a.Verify(t.Context(), "", func(agent.Progress) {})
+			if err != nil || len(w) != 1 || len(histories) != 10 {
+				t.Fatalf("%+v, %d histories, %v", w, len(histories), err)
+			}
+			if w[0].Lost != c.lost || w[0].Kept+w[0].Lost != w[0].Acknowledged || w[0].Acknowledged < 60 {
+				t.Errorf("%+v, want %d keys lost", w[0], c.lost)
+			}
+			writes, reads := uint64(0), uint64(0)
+			for i, h := range histories {
+				if h.Of != "write" || h.Key != uint64(i) || h.Cut {
+					t.Errorf("history %d is of %s, key %d", i, h.Of, h.Key)
+				}
+				for j, o := range h.Ops {
+					if o.End < o.Start || j > 0 && o.Start < h.Ops[j-1].Start {
+						t.Errorf("key %d: %+v", h.Key, o)
+					}
+					if !o.Write {
+						reads++
+						continue
+					}
+					if writes++; load.KeyOf(p.Seed, o.Value-1, 10) != h.Key {
+						t.Errorf("key %d has the write of number %d", h.Key, o.Value-1)
+					}
+				}
+			}
+			if writes != w[0].Acknowledged || writes+reads != 200 {
+				t.Errorf("%d writes and %d reads of 200", writes, reads)
+			}
+			checkClose(t, a)
+		})
+	}
+}
+
 // What cannot be read back is said at once, and reading is broken off when nobody waits for it any more.
 func TestVerifyBrokenOff(t *testing.T) {
 	k := &keeper{order: make(map[string]int), kept: make(map[string]string), tries: make(map[string]int), write: func(int) (int, string) { return 204, "" }}
@@ -226,7 +282,7 @@ func TestVerifyBrokenOff(t *testing.T) {
 	defer s.Close()
 	c := dial(t, start(t, "good"))
 	verify := func(ctx context.Context) error {
-		_, err := c.Verify(ctx, "", func(agent.Progress) {})
+		_, _, err := c.Verify(ctx, "", func(agent.Progress) {})
 		return err
 	}
 	if err := verify(t.Context()); err == nil || !strings.Contains(err.Error(), "no load") {
@@ -238,7 +294,7 @@ func TestVerifyBrokenOff(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	told := 0
-	_, err := c.Verify(ctx, "", func(p agent.Progress) {
+	_, _, err := c.Verify(ctx, "", func(p agent.Progress) {
 		if told++; p.Of != 200 || p.Done != 0 {
 			t.Errorf("%+v", p)
 		}

@@ -44,6 +44,7 @@ type reply struct {
 	Done      *record.Generator `json:"done,omitempty"`
 	Progress  *Progress         `json:"progress,omitempty"`
 	Writes    []record.Writes   `json:"writes,omitempty"`
+	Histories []record.History  `json:"histories,omitempty"`
 	Error     string            `json:"error,omitempty"`
 	End       bool              `json:"end,omitempty"`
 }

@@ -40,6 +40,7 @@ type Spec struct {
 	Phased  bool // may be asked of a phase
 	OfFault bool // is about one fault: `fault=` names it
 	OfWrite bool // is about what was read back after the load: the scenario must verify writes
+	OfKeys  bool // is about keys that several writes share, and that the load reads
 	Integer bool // a count of whole things
 	Higher  bool // higher is better; else lower is
 	Search  bool // is what a search for capacity finds, and the only one of it
@@ -80,6 +81,8 @@ func Specs() []Spec {
 		Spec{Name: "acknowledged_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Higher: true, Summary: "writes that were answered as expected"},
 		Spec{Name: "uncertain_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Summary: "writes that were sent and not answered so: they may be there or not"},
 		Spec{Name: "duplicated_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Summary: "writes of which the read-back held more than one"},
+		Spec{Name: "stale_reads", Unit: Number, Labels: request, OfWrite: true, OfKeys: true, Integer: true, Summary: "reads during load that held what had been overwritten, and acknowledged so, before they began"},
+		Spec{Name: "linearizable", Unit: Ratio, Labels: request, OfWrite: true, OfKeys: true, Higher: true, Summary: "share of keys shown to have behaved as one register"},
 		Spec{Name: "balance", Unit: Number, Phased: true, Higher: true, Summary: "Jain's index of answered requests over live nodes"},
 		Spec{Name: "capacity", Unit: PerSecond, Higher: true, Search: true, Summary: "highest rate of a search whose hold met `while`, to 5 %"},
 	)
@@ -88,7 +91,7 @@ func Specs() []Spec {
 // Later names the metrics that the format has and this version lacks.
 func Later() []string {
 	return []string{
-		"settling", "rebalanced", "floor", "loss_over_floor", "stale_reads", "linearizable", "affordable",
+		"settling", "rebalanced", "floor", "loss_over_floor", "affordable",
 	}
 }
 

@@ -38,6 +38,25 @@ func TestWrites(t *testing.T) {
 			}
 		})
 	}
+	for _, c := range []struct {
+		name                string
+		keys                []*record.Registers
+		stale, linearizable analysis.Value
+	}{
+		{"none judged", []*record.Registers{nil}, none, none},
+		{"in order", []*record.Registers{{Keys: 4, Reads: 9, Linearizable: 4}}, num(0), num(1)},
+		{"two are not", []*record.Registers{{Keys: 4, Reads: 9, Linearizable: 2, Violated: 2, Stale: 3}}, num(3), num(0.5)},
+		{"one is unknown", []*record.Registers{{Keys: 4, Reads: 9, Linearizable: 2, Violated: 1, Unknown: 1, Stale: 3}}, num(3), none},
+		{"never read", []*record.Registers{{Keys: 4, Linearizable: 4}}, none, none},
+		{"two requests", []*record.Registers{{Keys: 4, Reads: 9, Linearizable: 4}, nil, {Keys: 4, Reads: 1, Linearizable: 3, Violated: 1, Stale: 1}}, num(1), num(0.875)},
+	} {
+		rec := analysistest.Trial{}.Recording()
+		for _, k := range c.keys {
+			rec.Writes = append(rec.Writes, record.Writes{Of: "w", Acknowledged: 1, Kept: 1, Registers: k})
+		}
+		check(t, analysis.Of(rec), of("stale_reads"), c.stale)
+		check(t, analysis.Of(rec), of("linearizable"), c.linearizable)
+	}
 	rec := analysistest.Trial{}.Recording()
 	rec.Writes = []record.Writes{
 		{Of: "a", Acknowledged: 9, Kept: 8, Lost: 1, First: 7 * sec, Last: 9 * sec}, {Of: "b", Acknowledged: 5, Kept: 3, Lost: 2, First: 3 * sec, Last: 4 * sec},

@@ -68,6 +68,8 @@ type Plan struct {
 
 	Env map[string]string `json:"env,omitempty"` // .Env in templates
 
+	// Keys bounds how many keys .Key gives; 0: one for each number.
+	Keys   uint64   `json:"keys,omitempty"`
 	Verify []Verify `json:"verify,omitempty"` // whose writes are read back after the load
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -23,6 +24,7 @@ import (
 // reader can ask later for what a writer wrote.
 type Templates struct {
 	seed    int64
+	keys    uint64
 	env     map[string]string
 	base    string
 	mix     *mix
@@ -65,7 +67,7 @@ func (p Plan) Templates() (*Templates, error) {
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
 		return nil, fmt.Errorf("ingress %q: want a URL such as http://lb:8080", p.Ingress)
 	}
-	t := &Templates{seed: p.Seed, env: p.Env, base: strings.TrimRight(base.Scheme+"://"+base.Host+base.EscapedPath(), "/")}
+	t := &Templates{seed: p.Seed, keys: p.Keys, env: p.Env, base: strings.TrimRight(base.Scheme+"://"+base.Host+base.EscapedPath(), "/")}
 	session, err := p.membership()
 	if err != nil {
 		return nil, err
@@ -277,7 +279,7 @@ func (t *Templates) Wanted(request int) *Wanted { return &t.entries[request].wan
 // Message fills in the request of a turn, with what its session has captured so far.
 func (t *Templates) Message(turn Turn, captured map[string]string) (Message, error) {
 	e := &t.entries[turn.Request]
-	n := &numbered{Seq: turn.Seq, Env: t.env, Captured: captured, client: turn.Client, seed: t.seed}
+	n := &numbered{Seq: turn.Seq, Env: t.env, Captured: captured, client: turn.Client, seed: t.seed, keys: t.keys}
 	m := Message{Method: e.method, URL: e.fixedURL, Header: e.fixedHeader}
 	var err error
 	if m.URL == nil {
@@ -321,10 +323,16 @@ type numbered struct {
 	Captured map[string]string
 	client   uint64
 	seed     int64
+	keys     uint64
 }
 
-// Key is [Key] of the client, the same in all steps of a session.
-func (n *numbered) Key() string { return Key(n.seed, n.client) }
+// Key is [Key] of the client, the same in all steps of a session; where keys are bounded that of its [KeyOf].
+func (n *numbered) Key() string {
+	if n.keys > 0 {
+		return Key(n.seed, KeyOf(n.seed, n.client, n.keys))
+	}
+	return Key(n.seed, n.client)
+}
 
 // Value is [Value] of the client.
 func (n *numbered) Value() string { return Value(n.seed, n.client) }
@@ -337,6 +345,22 @@ func Key(seed int64, seq uint64) string { return fmt.Sprintf("k%016x", hash(seed
 // have the same.
 func Value(seed int64, seq uint64) string { return fmt.Sprintf("v%016x", hash(seed, seq, saltValue)) }
 
+// KeyOf is the number, below keys, of the key that a client has where keys are bounded: as if drawn.
+func KeyOf(seed int64, client, keys uint64) uint64 { return hash(seed, client, saltSpread) % keys }
+
+// ClientOf is the inverse of [Value]: which number has this value. Every value of the right form has one, be it that of no request.
+func ClientOf(seed int64, value string) (client uint64, ok bool) {
+	digits, ok := strings.CutPrefix(value, "v")
+	if !ok || len(digits) != 16 {
+		return 0, false
+	}
+	z, err := strconv.ParseUint(digits, 16, 64)
+	if err != nil {
+		return 0, false
+	}
+	return unmix64(z) - mix64(uint64(seed)^saltValue<<32), true
+}
+
 // The salts keep the uses of a number apart.
 const (
 	saltPick  = 0x70696b
@@ -344,6 +368,8 @@ const (
 	saltValue = 0x76616c
 	saltOwner = 0x6f776e
 	saltRow   = 0x726f77
+
+	saltSpread = 0x737072
 )
 
 // hash is a bijection of seq for any seed and salt: adding a constant and mixing are.
@@ -356,4 +382,14 @@ func mix64(z uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
+}
+
+// unmix64 is the inverse of mix64: the multipliers are inverses modulo 2⁶⁴, and each shift is undone by repeating it.
+func unmix64(z uint64) uint64 {
+	z ^= z>>31 ^ z>>62
+	z *= 0x319642b2d24d8ec3
+	z ^= z>>27 ^ z>>54
+	z *= 0x96de1b173f119089
+	z ^= z>>30 ^ z>>60
+	return z - 0x9e3779b97f4a7c15
 }

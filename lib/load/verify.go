@@ -82,7 +82,7 @@ func (p Plan) Readbacks() (*Readbacks, error) {
 	}
 	r := &Readbacks{plan: p}
 	reads := p
-	reads.Requests, reads.Sessions = nil, nil
+	reads.Requests, reads.Sessions, reads.Verify = nil, nil, nil
 	for _, v := range p.Verify {
 		q := v.Read
 		q.Name = "verify " + v.Of
@@ -102,6 +102,9 @@ func (p Plan) Readbacks() (*Readbacks, error) {
 		if err == nil && want == "" {
 			err = errors.New("what the answer must hold is empty: every answer would do")
 		}
+		if err == nil && p.Keys > 0 && values.FindString(want) != Value(p.Seed, 0) {
+			err = errors.New("where writes share keys the answer must hold {{.Value}} as it is, so that it is known which write it is of")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("verify %q: %w", v.Of, err)
 		}
@@ -118,7 +121,7 @@ func (r *Readbacks) Message(i int, write Turn) (Message, error) {
 
 // Want is what the answer to it must hold.
 func (r *Readbacks) Want(i int, write Turn) (string, error) {
-	return r.wants[i].fill(&numbered{Seq: write.Seq, Env: r.plan.Env, client: write.Client, seed: r.plan.Seed})
+	return r.wants[i].fill(&numbered{Seq: write.Seq, Env: r.plan.Env, client: write.Client, seed: r.plan.Seed, keys: r.plan.Keys})
 }
 
 // Copies is how often a body holds what was written. Where the whole body must be it, a body that is something
@@ -142,10 +145,13 @@ const (
 	Settled              // read back
 )
 
-// OutcomeOf is what a request's class says of it as a write. One that had no connection was never
+// OutcomeOf is what became of a request as a write. One that had no connection, or never went out, was never
 // written. What is given up in the middle, or has an answer that is an error, may have been.
-func OutcomeOf(c record.Class) Outcome {
-	switch c {
+func OutcomeOf(s record.Sample) Outcome {
+	if s.Sent == record.None {
+		return Unwritten
+	}
+	switch s.Class {
 	case record.OK, record.Slow:
 		return Acknowledged
 	case record.Wrong, record.Timeout, record.Reset, record.EOF, record.Truncated:

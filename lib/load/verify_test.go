@@ -51,8 +51,11 @@ func TestOutcomeOf(t *testing.T) {
 		case strings.Contains(uncertain, c.String()):
 			want = load.Uncertain
 		}
-		if got := load.OutcomeOf(c); got != want {
+		if got := load.OutcomeOf(record.Sample{Class: c}); got != want {
 			t.Errorf("%s is %v, want %v", c, got, want)
+		}
+		if got := load.OutcomeOf(record.Sample{Class: c, Sent: record.None}); got != load.Unwritten {
+			t.Errorf("%s that never went out is %v", c, got)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 		verify = append(verify, v.Verify)
 	}
 	return load.Plan{
-		Verify:  verify,
+		Verify: verify, Keys: l.Keys,
 		Rate:    load.Constant{PerSecond: l.Rate, Warmup: l.Warmup, For: l.For},
 		Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests, Sessions: l.Sessions,
 		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,

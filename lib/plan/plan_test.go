@@ -57,6 +57,12 @@ func verifying(long, within string) string {
 	return s + "verify: [{of: write, read: \"GET /kv/{{.Key}}\", contains: \"{{.Value}}\", within: " + within + "}]\n"
 }
 
+// sharing has so many keys, written and read in equal parts.
+func sharing(keys int, long string) string {
+	s := strings.Replace(verifying(long, "30s"), "timeout: 1s,", fmt.Sprintf("timeout: 1s, keys: %d,", keys), 1)
+	return strings.Replace(s, "[GET /,", "[\"GET /kv/{{.Key}}\",", 1)
+}
+
 // with replaces one part of the sound scenario.
 func with(old, new string) string { return strings.Replace(sound, old, new, 1) }
 
@@ -124,6 +130,8 @@ func TestErrors(t *testing.T) {
 		{"scale that changes nothing", with("faults:\n", fmt.Sprintf(moreTo, 8))},
 		{"writes that cannot be read back in time", verifying("60s", "10s")},
 		{"writes that cannot be remembered", strings.Replace(verifying("24h", "1h"), "100/s", "3000/s", 1)},
+		{"too much of each key", sharing(4, "60s")},
+		{"too much of all keys", strings.Replace(sharing(100_000, "60m"), "within: 30s", "within: 1h", 1)},
 		{"several, in the order of the file", strings.NewReplacer("kill: app", "kill: ap", "cluster: {scale: {app: 8}}", "cluster: {nodes: web}").Replace(sound)},
 	} {
 		p, err := build(t, c.text)

@@ -23,6 +23,7 @@ type Sample struct {
 	Node    string   // who answered, as the node header said; "" if nobody did
 	Tried   []string // every node that the balancer tried, in order
 	Traced  bool     // Tried is known, even if empty
+	Saw     Saw      // what the answer held, of a read that is judged
 }
 
 // OwnLag is what the generator itself added: sent − max(due, connection free).

@@ -21,6 +21,7 @@ type line struct {
 	Event     *Event     `json:"event,omitempty"`
 	Fault     *Fault     `json:"fault,omitempty"`
 	Writes    *Writes    `json:"writes,omitempty"`
+	History   *History   `json:"history,omitempty"`
 	Problem   *string    `json:"problem,omitempty"`
 	Generator *Generator `json:"generator,omitempty"` // the last line: without it the file is cut off
 }
@@ -54,6 +55,9 @@ func (r *Recording) Write(w io.Writer) error {
 	}
 	for i := range r.Writes {
 		errs = append(errs, put(line{Writes: &r.Writes[i]}))
+	}
+	for i := range r.Histories {
+		errs = append(errs, put(line{History: &r.Histories[i]}))
 	}
 	for i := range r.Problems {
 		errs = append(errs, put(line{Problem: &r.Problems[i]}))
@@ -100,6 +104,8 @@ func Read(src io.Reader) (*Recording, error) {
 			r.Faults = append(r.Faults, *l.Fault)
 		case l.Writes != nil:
 			r.Writes = append(r.Writes, *l.Writes)
+		case l.History != nil:
+			r.Histories = append(r.Histories, *l.History)
 		case l.Problem != nil:
 			r.Problems = append(r.Problems, *l.Problem)
 		case l.Generator != nil:

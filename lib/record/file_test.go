@@ -63,6 +63,9 @@ func TestReadRefuses(t *testing.T) {
 		"unknown class": strings.Replace(text, `"ok"`, `"fine"`, 1),
 		"long line":     header + "\n" + strings.Repeat(" ", 17<<20) + "\n" + rest,
 		"empty":         "",
+		"short op":      header + "\n" + `{"history":{"ops":[[1,2,3]]}}` + "\n" + rest,
+		"endless read":  header + "\n" + `{"history":{"ops":[[0,2,3,-1]]}}` + "\n" + rest,
+		"op of words":   header + "\n" + `{"history":{"ops":[["x",2,3,4]]}}` + "\n" + rest,
 	} {
 		if _, err := record.Read(zip(t, bad)); err == nil {
 			t.Errorf("%s: no error", what)
@@ -137,6 +140,8 @@ func TestClassNames(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(unzip(f, write(f, recording(f))))
 	f.Add(`{"header":{"version":1}}` + "\n" + `{"generator":{}}` + "\n")
+	f.Add(`{"header":{"version":2}}` + "\n" + `{"writes":{"of":"w","lost":1,"registers":{"keys":1}}}` + "\n" +
+		`{"history":{"of":"w","ops":[[1,2,-3,4],[1,2,3,-1],[0,18446744073709551615,5,0]]}}` + "\n" + `{"generator":{}}` + "\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := record.Read(zip(t, text))
 		if err != nil {
@@ -171,6 +176,9 @@ func recording(tb testing.TB) *record.Recording {
 			Of: "write", Read: "GET /kv/{{.Key}}", Within: time.Second, Acknowledged: 3, Kept: 1, Lost: 1, Unread: 1, First: 4, Last: 4, Reads: 9, Took: time.Second,
 			Lacks: []record.Lack{{Seq: 7, Due: 4, Read: "/kv/k1", Got: "404 <b>", Lost: true}},
 		}},
+		Histories: []record.History{{Of: "write", Key: 3, Ops: []record.Op{
+			{Write: true, Value: 8, Start: -5, End: 7}, {Write: true, Value: 9, Start: 2, End: record.None}, {Value: record.StrangeValue, Start: 3, End: 4},
+		}}},
 		Problems:  []string{"one"},
 		Generator: record.Generator{Scheduled: 20, Counted: 20, Complete: true},
 	}

@@ -155,6 +155,7 @@ type Recording struct {
 	Events    []Event
 	Faults    []Fault
 	Writes    []Writes // one for each request that the scenario verifies
+	Histories []History
 	Generator Generator
 
 	// Problems are reasons why the trial cannot be trusted, found while it ran: a target that

@@ -26,6 +26,9 @@ type Writes struct {
 	Lacks []Lack        `json:"lacks,omitempty"` // the first of those lost or unread, in the order of the schedule
 	// Problem says why nothing was read back at all, or not to the end; then what was found is no more than a part.
 	Problem string `json:"problem,omitempty"`
+
+	// Registers is what the reads during load say, where several writes share a key and the load reads them; else nil.
+	Registers *Registers `json:"registers,omitempty"`
 }
 
 // MaxLacks is how many examples [Writes] keeps.

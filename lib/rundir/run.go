@@ -123,6 +123,20 @@ type Writes struct {
 	First        *float64 `json:"first"`
 	Last         *float64 `json:"last"`
 	Problem      string   `json:"problem,omitempty"`
+	Keys         *Keys    `json:"keys,omitempty"` // what the reads during load say, where writes share keys
+}
+
+// Keys is what was found when a request's keys were judged as registers.
+type Keys struct {
+	Keys         uint64   `json:"keys"`
+	Reads        uint64   `json:"reads"`
+	Unjudged     uint64   `json:"unjudged"`
+	Stale        uint64   `json:"stale"`
+	Linearizable uint64   `json:"linearizable"`
+	Violated     uint64   `json:"violated"`
+	Unknown      uint64   `json:"unknown"`
+	Why          string   `json:"why,omitempty"`
+	Bad          []string `json:"bad,omitempty"`
 }
 
 // Load is what was sent, as in the scenario.

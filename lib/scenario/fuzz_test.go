@@ -47,6 +47,11 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 		s.Load.Capacity == nil && (!(s.Load.Rate > 0) || s.Load.For <= 0) {
 		t.Errorf("an empty scenario: %+v", s)
 	}
+	for _, v := range s.Verify {
+		if v.Of == "" || v.Read.Method == "" || v.Read.Path == "" || v.Want == "" || v.Within <= 0 || v.Line <= 0 {
+			t.Errorf("an empty item of verify: %+v", v)
+		}
+	}
 	for _, one := range s.Load.Sessions {
 		if one.Name == "" || one.Steps < 1 || one.First < 0 || one.First+one.Steps > len(s.Load.Requests) || !(one.Weight > 0) || one.Think < 0 {
 			t.Errorf("an empty session: %+v", one)
@@ -58,6 +63,14 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 	}
 	if _, err := p.Templates(); err != nil {
 		t.Errorf("load that cannot be sent: %v", err)
+	}
+	if p.Keys = s.Load.Keys; len(s.Verify) > 0 {
+		for _, v := range s.Verify {
+			p.Verify = append(p.Verify, v.Verify)
+		}
+		if _, err := p.Readbacks(); err != nil {
+			t.Errorf("writes that cannot be read back: %v", err)
+		}
 	}
 	baseline := len(s.Arms) == 1
 	for _, a := range s.Arms {

@@ -105,7 +105,7 @@ var beyond = []string{
 	"partition-a", "partition-from", "partition-twice", "exec-", "replica-and", "role-equals", "role-exec", "role-json", "role-port",
 	"random-after", "random-every-short", "random-for", "random-name", "random-objective", "random-phase", "random-recovery", "random-span-backwards",
 	"random-verb-without", "random-when",
-	"verify-captured", "verify-constant", "verify-env", "verify-field", "verify-nothing", "verify-of-a-read", "verify-twice", "verify-unknown", "writes-",
+	"keys-never-read", "keys-not-bounded", "keys-value", "verify-captured", "verify-constant", "verify-env", "verify-field", "verify-nothing", "verify-of-a-read", "verify-twice", "verify-unknown", "writes-",
 	"session-capture-both", "session-capture-match", "session-captured", "session-env", "session-never", "session-too-many", "session-twice",
 	"sweep-and", "sweep-arm", "sweep-baseline", "sweep-name", "sweep-twice", "capacity-and-for", "capacity-verify", "capacity-backwards", "capacity-faults", "capacity-few",
 	"capacity-hold", "capacity-of", "while-", "search-metric", "rate-without",

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
@@ -78,7 +79,7 @@ func (b *builder) fillInReads(s *Scenario, top *fields) {
 	items := get[[]item](top, "verify", nil)
 	for i, v := range s.Verify {
 		for _, arm := range s.Arms {
-			p := load.Plan{Ingress: arm.Ingress.String(), Env: arm.Env, Seed: s.Seed, Verify: []load.Verify{v.Verify}}
+			p := load.Plan{Ingress: arm.Ingress.String(), Env: arm.Env, Seed: s.Seed, Keys: s.Load.Keys, Verify: []load.Verify{v.Verify}}
 			if _, err := p.Readbacks(); err != nil {
 				b.wrong(items[i].node, "arm %s cannot be read so: %s", arm.Name, visible(executing.ReplaceAllString(err.Error(), ""))).
 					expect("values that are there; .Env has what env in the target and in the arm says")
@@ -101,5 +102,26 @@ func (c *checker) ofWrites(m slo.Metric) {
 	case m.Ref.Request != "" && !slices.Contains(names, m.Ref.Request):
 		c.wrongAt(c.word(m, fmt.Sprintf("%q", m.Ref.Request)), "writes of %s are not read back", quote(m.Ref.Request)).
 			near(m.Ref.Request, names).expect("%s, or an item of verify for it", list(quoted(names), "or"))
+	default:
+		c.ofKeys(m)
+	}
+}
+
+// ofKeys checks a metric of keys that several writes share: the load must read them as verify does.
+func (c *checker) ofKeys(m slo.Metric) {
+	if spec, _ := analysis.SpecOf(m.Ref.Metric); !spec.OfKeys {
+		return
+	}
+	if c.s.Load.Keys == 0 {
+		c.wrongAt(c.word(m, m.Ref.Metric), "%s needs keys that several writes share", m.Ref.Metric).expect("keys in load, such as keys: 100")
+		return
+	}
+	p := load.Plan{Keys: c.s.Load.Keys, Requests: c.s.Load.Requests}
+	for _, v := range c.s.Verify {
+		if (m.Ref.Request == "" || m.Ref.Request == v.Of) && p.Judged(v.Verify) < 0 {
+			c.wrongAt(c.word(m, m.Ref.Metric), "%s needs a request that reads what %s writes", m.Ref.Metric, quote(v.Of)).
+				expect("%s %s among the requests, as verify reads it", v.Read.Method, v.Read.Path)
+			return
+		}
 	}
 }

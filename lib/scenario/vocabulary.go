@@ -151,7 +151,7 @@ func loadKeys() *keys {
 			{name: "http2", later: true},
 			{name: "tls", later: true},
 			{name: "follow_redirects", later: true},
-			{name: "keys", later: true},
+			{name: "keys", doc: "how many keys {{.Key}} gives, so that several requests share one", def: "one for each request or session", form: integer{what: "a whole number", min: 1, max: 100_000}},
 		},
 	}
 }
@@ -163,7 +163,7 @@ func requestKeys(step bool) *keys {
 	}
 	belong := map[string]string{
 		"status": "status within expect", "contains": "contains within expect", "header": "headers for what is sent; header within expect for what comes back",
-		"within": "within within expect", "path": "the path beside its method, such as GET: /items", "method": "the method as a key, such as GET: /items",
+		"keys": "keys in load, for all requests", "within": "within within expect", "path": "the path beside its method, such as GET: /items", "method": "the method as a key, such as GET: /items",
 	}
 	if step {
 		list = append(list, key{name: "capture", doc: "values of the answer, for later steps as {{.Captured.NAME}}", form: captureForm()})
@@ -195,7 +195,6 @@ func requestKeys(step bool) *keys {
 				},
 			}},
 			{name: "file", later: true, instead: "body"},
-			{name: "keys", later: true},
 		}...),
 	}
 }

@@ -2,9 +2,9 @@
 // one clock, and a recording of what happened. It is the only package of the core that starts
 // goroutines and reads the clock.
 //
-//	Up → agent → ready → arm → [ load ∥ injector ] → undo → ready again → read back → Down
+//	Up → agent → ready → arm → [ load ∥ injector ] → undo → ready again → read back → Down → judge keys
 //
-// The last two are done where the scenario verifies writes.
+// The target is made ready again, and read back, where the scenario verifies writes; keys are judged where several of those share one.
 //
 // Where the load is a search for capacity, there are no faults, and one load after the other: see [record.Hold].
 //
@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/agent"
+	"github.com/tutti-bench/tutti/lib/linear"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/record"
@@ -84,7 +85,7 @@ var ErrLeft = errors.New("the target was not removed whole")
 func Run(ctx context.Context, c Config) (rec *record.Recording, err error) {
 	r := &run{Config: c, watch: newWatch(c.Hooks)}
 	r.rec = r.blank()
-	defer func() { rec = r.finish() }()
+	defer func() { rec = r.finish(ctx) }()
 
 	c.Hooks.stage("starting the target")
 	spec := c.Spec
@@ -258,13 +259,13 @@ func (r *run) readBack(ctx context.Context, client *agent.Client, p load.Plan) e
 	limit := p.Verifying() + readSpare
 	readCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the load agent did not end within %v", limit))
 	defer cancel()
-	writes, err := client.Verify(readCtx, problem, func(at agent.Progress) {
+	writes, histories, err := client.Verify(readCtx, problem, func(at agent.Progress) {
 		r.Hooks.stage(fmt.Sprintf("reading back what was written: %d of %d", at.Done, at.Of))
 	})
 	if err != nil {
 		return fmt.Errorf("read back what was written: %w", err)
 	}
-	r.rec.Writes = writes
+	r.rec.Writes, r.rec.Histories = writes, histories
 	return nil
 }
 
@@ -332,8 +333,26 @@ func resolve(ctx context.Context, client *agent.Client, host, port string) (stri
 	return addresses[0], nil
 }
 
+// judgeKeys judges what happened to keys that several writes share. It is done here, once, and kept: a search that is given up after a time
+// must not say one thing today and another tomorrow.
+func (r *run) judgeKeys(ctx context.Context) {
+	by := make(map[string][]record.History)
+	for _, h := range r.rec.Histories {
+		by[h.Of] = append(by[h.Of], h)
+	}
+	for i := range r.rec.Writes {
+		w := &r.rec.Writes[i]
+		if all := by[w.Of]; len(all) > 0 && ctx.Err() == nil {
+			r.Hooks.stage("judging what was read")
+			found := linear.Judge(all)
+			w.Registers = &found
+		}
+	}
+}
+
 // finish makes the recording whole: what was watched, in its order, and the nodes that came late.
-func (r *run) finish() *record.Recording {
+func (r *run) finish(ctx context.Context) *record.Recording {
+	r.judgeKeys(ctx)
 	r.watch.finish(r.rec)
 	r.rec.Nodes = append(r.rec.Nodes, r.late()...)
 	r.rec.Sort()

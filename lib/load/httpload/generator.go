@@ -51,7 +51,12 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	zero := time.Now().Add(lead - p.Rate.Due(0))
 	w := newWire(ctx, p)
 	defer w.close()
-	a := &attack{plan: p, templates: templates, zero: zero, wire: w, emit: emit, peak: &g.peak}
+	a := &attack{plan: p, templates: templates, zero: zero, wire: w, emit: emit, peak: &g.peak, judged: make([]bool, len(p.Requests))}
+	for _, v := range p.Verify {
+		if i := p.Judged(v); i >= 0 {
+			a.judged[i] = true
+		}
+	}
 	started(zero)
 	// The attacker stamps the worker's start and judges nothing here: it turns our schedule into
 	// concurrent calls. A bound on its workers would hide waiting requests from the
@@ -88,6 +93,7 @@ type attack struct {
 	emit      func(record.Sample)
 	peak      *atomic.Int64
 	clients   clients
+	judged    []bool // by request: what the answer holds is told
 	open      atomic.Int64
 	sent      atomic.Uint64 // samples of requests that were not broken off
 
@@ -199,7 +205,8 @@ func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message,
 	within, cancel := context.WithDeadline(ctx, a.zero.Add(deadline))
 	defer cancel()
 	s.Sent = a.now()
-	got := a.wire.do(within, m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c)
+	judged := a.judged[s.Request]
+	got := a.wire.do(within, m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c, judged)
 	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
 	if got.err != nil && !got.failed.IsZero() {
 		s.Done = got.failed.Sub(a.zero)
@@ -225,6 +232,9 @@ func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message,
 		a.unsendable(s, got.err)
 	case s.Class == record.OK && limit > 0 && s.Done-s.Due > limit:
 		s.Class = record.Slow
+	}
+	if judged && got.err == nil && got.header != nil && (s.Class == record.OK || s.Class == record.Slow || s.Class == record.Wrong) {
+		s.Saw = a.plan.See(got.status, string(got.body))
 	}
 	if s.Class != record.OK && s.Class != record.Slow {
 		return nil // the client had gone

@@ -79,10 +79,13 @@ type outcome struct {
 	header http.Header // of the answer, nil if none came
 
 	captured map[string]string // of a good answer
+	status   int               // of a whole answer
+	body     []byte            // its first 1 MiB, if it is judged
 }
 
-// do does one exchange, and reads the whole answer, under ctx's deadline. c is nil if m is no session's.
-func (w *wire) do(ctx context.Context, m load.Message, expect *load.Expect, wanted *load.Wanted, c *client) outcome {
+// do does one exchange, and reads the whole answer, under ctx's deadline. c is nil if m is no session's; judged: what the
+// answer holds matters, whatever was expected.
+func (w *wire) do(ctx context.Context, m load.Message, expect *load.Expect, wanted *load.Wanted, c *client, judged bool) outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if c != nil {
@@ -105,7 +108,10 @@ func (w *wire) do(ctx context.Context, m load.Message, expect *load.Expect, want
 	if c != nil {
 		c.jar.set(cookieURL(m), resp.Header)
 	}
-	body, err := read(resp.Body, expect, wanted.Body())
+	body, err := read(resp.Body, expect, judged || wanted.Body())
+	if err == nil && judged {
+		out.status, out.body = resp.StatusCode, body
+	}
 	switch {
 	case err != nil:
 		out.err, out.class = err, t.class(err)
