@@ -126,3 +126,15 @@ func TestFindMirror(t *testing.T) {
 		t.Errorf("the mirror is %q", got)
 	}
 }
+
+// Without a registry and without debootstrap there is no base, and the error says what to do.
+func TestBootstrapMissing(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := bootstrap(t.Context(), engine{}, "trixie", ownBase("trixie"))
+	if err == nil || !strings.Contains(err.Error(), "let the engine reach a registry") {
+		t.Errorf("the error is %v, want what to do", err)
+	}
+	if err := (engine{}).check(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no docker command") {
+		t.Errorf("the error without a docker command is %v", err)
+	}
+}
