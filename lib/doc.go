@@ -71,6 +71,10 @@
 // memory is bounded by duration × groups. The bins are the grid of phases and of recovery; first errors and silences
 // keep their exact times.
 //
+// Capacity is searched for within a trial, one load after the other on the same target: a fresh one for each rate would cost
+// minutes. What the search decides is recorded with the bins that it was decided from. No two of its holds have the
+// same rate, so that capacity is the one metric of such a trial.
+//
 // A fault in a node is a part of a desired state, kept up by a helper: our own binary in a container that shares the
 // node's namespaces, with the least capability. It is started and armed before the load, fired over its standard
 // input, and heals when that ends. Several faults on one node are several parts of one state. Packets are dropped where
