@@ -138,16 +138,24 @@ func summary(results []result) string {
 	return text
 }
 
-// verdictOf is an error about what was chosen and is not as expected.
+// verdictOf is an error about what was chosen and was not run, or is not as expected.
 func verdictOf(results []result, chosen map[string]bool) error {
-	var wrong []string
+	var wrong, unrun []string
 	for _, r := range results {
-		if chosen[r.Name] && r.good() < len(r.outcomes) {
+		switch {
+		case !chosen[r.Name] || r.good() == len(r.outcomes):
+		case r.good()+r.unrun() == len(r.outcomes):
+			unrun = append(unrun, r.Name)
+		default:
 			wrong = append(wrong, r.Name)
 		}
 	}
+	var errs []error
 	if len(wrong) > 0 {
-		return fmt.Errorf("not as expected: %s", strings.Join(wrong, ", "))
+		errs = append(errs, fmt.Errorf("not as expected: %s", strings.Join(wrong, ", ")))
 	}
-	return nil
+	if len(unrun) > 0 {
+		errs = append(errs, fmt.Errorf("not run, or without a verdict: %s", strings.Join(unrun, ", ")))
+	}
+	return errors.Join(errs...)
 }

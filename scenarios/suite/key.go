@@ -68,11 +68,11 @@ func add(h hash.Hash, name string) error {
 	return err
 }
 
-// key is a hash of all that a run of the job comes from: the program, the scenario, its target with what its images are
-// built from, and the number of blocks.
+// key is a hash of all that a run of the job comes from: the program, the scenario, and its target with what its images are
+// built from.
 func (s *suite) key(j *job) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, s.program, j.repeats)
+	fmt.Fprintln(h, s.program)
 	h.Write(j.scenario.Source)
 	b, err := json.Marshal(j.targets)
 	if err != nil {

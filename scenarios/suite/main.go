@@ -2,7 +2,7 @@
 // README, between two marks. It is what `make scenarios` and `make defects` are.
 //
 // It builds tutti, runs it as a user would, and reads run.json. A run that is finished is not run again until the
-// program, the scenario, its target or the number of blocks is another. A run that comes out invalid is run again, at most twice; the
+// program, the scenario or its target is another, or more blocks are asked for. A run that comes out invalid is run again, at most twice; the
 // table says so.
 package main
 
@@ -100,7 +100,7 @@ func runScenarios(ctx context.Context, set settings, out io.Writer) error {
 	failed := 0
 	for i, j := range jobs {
 		if !chosen[j.scenario.Name] {
-			if outcomes[i] = s.finished(j); outcomes[i] == nil {
+			if outcomes[i] = s.kept(j); outcomes[i] == nil {
 				outcomes[i] = &outcome{job: j, Skipped: "not run yet: make scenarios NAMES=" + j.scenario.Name}
 			}
 			continue
@@ -152,7 +152,7 @@ func runDefects(ctx context.Context, set settings, out io.Writer) error {
 				j.name = fmt.Sprintf("%s-%d", e.Name, n+1)
 			}
 			j.says = func(o *outcome) string { return e.word(o) }
-			o := s.finished(&j)
+			o := s.kept(&j)
 			switch {
 			case chosen[e.Name]:
 				o = s.do(ctx, &j)

@@ -29,6 +29,7 @@ const maxAgain = 2
 const (
 	perTrial = 15 * time.Second
 	perRun   = 30 * time.Second
+	atLeast  = 10 * time.Minute
 	dying    = time.Minute // for undoing and removing, once it was told to end
 )
 
@@ -45,6 +46,7 @@ type job struct {
 // An outcome is what is known of one job. Its exported fields are what is kept beside the run's folder.
 type outcome struct {
 	Key     string   `json:"key"`               // of what was run
+	Repeats int      `json:"repeats"`           // blocks asked for
 	Spoiled []string `json:"spoiled,omitempty"` // why earlier runs of the same were invalid
 	Skipped string   `json:"-"`                 // why nothing was tried; then Run is nil
 	Failed  string   `json:"-"`                 // why there is no run although it was tried; then Run is nil
@@ -142,7 +144,7 @@ func (j *job) estimate() time.Duration {
 
 // limit is when a run is ended.
 func (j *job) limit() time.Duration {
-	limit := 3 * j.estimate()
+	limit := max(3*j.estimate(), atLeast)
 	for _, a := range j.scenario.Arms {
 		limit += time.Duration(j.repeats) * a.Ready.Within
 	}
@@ -152,8 +154,16 @@ func (j *job) limit() time.Duration {
 // folder is the run's.
 func (s *suite) folder(j *job) string { return filepath.Join(s.dir, j.name) }
 
-// finished returns what is there of the same job, or nil.
+// finished returns what is there of the same job with at least its blocks, or nil.
 func (s *suite) finished(j *job) *outcome {
+	if o := s.kept(j); o != nil && o.Repeats >= j.repeats {
+		return o
+	}
+	return nil
+}
+
+// kept returns what is there of the same job, however many blocks it has, or nil.
+func (s *suite) kept(j *job) *outcome {
 	o := &outcome{job: j}
 	b, err := os.ReadFile(s.folder(j) + ".json")
 	if err != nil || json.Unmarshal(b, o) != nil {
@@ -194,7 +204,7 @@ func (s *suite) do(ctx context.Context, j *job) *outcome {
 	case ctx.Err() != nil:
 		o.Skipped = "not run: interrupted"
 	case began.Add(j.estimate()).After(s.until):
-		o.Skipped = fmt.Sprintf("not run: it takes about %v, and would have ended after the limit", j.estimate().Round(time.Minute))
+		o.Skipped = fmt.Sprintf("not run: it takes about %v, and would have ended after the limit", j.estimate().Round(10*time.Second))
 	case len(missing) > 0:
 		o.Skipped = "not run: the engine does not have " + strings.Join(missing, ", ") + "; `make parts` builds what comes with tutti"
 	}
@@ -216,6 +226,7 @@ func (s *suite) tries(ctx context.Context, o *outcome) (err error) {
 	if o.Key, err = s.key(o.job); err != nil {
 		return err
 	}
+	o.Repeats = o.job.repeats
 	for {
 		if err := s.clear(o.job); err != nil {
 			return err

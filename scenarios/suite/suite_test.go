@@ -123,6 +123,18 @@ func TestResume(t *testing.T) {
 		}
 		s.program = program
 	}
+	s.program = "p"
+	j = control(t, s, 3)
+	s, _ = bench(t, "pass")
+	if o := s.do(t.Context(), j); !o.judged() {
+		t.Fatalf("%+v", o)
+	}
+	if j := control(t, s, 1); s.finished(j) == nil {
+		t.Error("three blocks do not do for one")
+	}
+	if j := control(t, s, 6); s.finished(j) != nil || s.kept(j) == nil {
+		t.Error("three blocks of six are finished, or forgotten")
+	}
 }
 
 // An invalid run is done again, at most twice, and that is kept.
@@ -416,10 +428,10 @@ func TestScenarioTable(t *testing.T) {
 	skipped.Skipped = "not run: the engine does not have redis:7|<b>"
 	got := scenarioTable([]*outcome{bad, skipped})
 	for _, want := range []string{
-		"Run on 2026-11-23 with tutti v1 and docker, on 2 cores, 4 GiB, whose load average was 0.2 to 0.2",
+		"Run on 2026-11-23 with tutti v1 and docker, on 2 cores, 4 GiB, whose load average was 0.2 when it began.",
 		"| [control](control.yaml) | A node that dies",
-		"| 1, few | single 72.1 %<br>cluster 90 % | single never<br>cluster 3.0 s | cluster 4 | **false**: `cluster.availability >= 99%`, found 90 % |",
-		"| – | – | – | – | not run |",
+		"| mended | 1, few | single 72.1 %<br>cluster 90 % | single never<br>cluster 3.0 s | cluster 4 | **false**: `cluster.availability >= 99%`, found 90 % |",
+		"| mended | – | – | – | – | not run |",
 		"- control: the engine does not have redis:7\\|&lt;b&gt;",
 		"- control was run 2 times; before, it was invalid: the generator lagged",
 	} {
@@ -463,6 +475,13 @@ func TestDefectTable(t *testing.T) {
 	}
 	if err := verdictOf(results, map[string]bool{"x": true}); err != nil {
 		t.Errorf("what was not chosen is an error: %v", err)
+	}
+	unrun := result{e, []*outcome{{job: found.job, Skipped: "not run: why"}}}
+	if err := verdictOf([]result{unrun}, all); err == nil || err.Error() != "not run, or without a verdict: x" {
+		t.Errorf("what was not run: %v", err)
+	}
+	if got := defectTable([]result{unrun}); !strings.Contains(got, "- x: not run: why") || !strings.Contains(got, "Found 0 of 1, the control clean 0 of 0; 1 not run or not judged.") {
+		t.Errorf("what was not run is not told:\n%s", got)
 	}
 	missed := result{e, []*outcome{dirty}}
 	if missed.said() != "**missed**" || missed.good() != 0 {

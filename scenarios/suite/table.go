@@ -55,19 +55,19 @@ func between(b []byte, text string) ([]byte, error) {
 func scenarioTable(outcomes []*outcome) string {
 	var b strings.Builder
 	b.WriteString(facts(outcomes))
-	b.WriteString("| scenario | claim | blocks | available | back after | lost writes | verdict |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| scenario | claim | arms | blocks | available | back after | lost writes | verdict |\n|---|---|---|---|---|---|---|---|\n")
 	var spoiled, skipped []string
 	for _, o := range outcomes {
 		name := o.job.scenario.Name
-		row := []string{fmt.Sprintf("[%s](%s.yaml)", name, name), cell(o.job.scenario.Hypothesis), "–", "–", "–", "–", "not run"}
+		row := []string{fmt.Sprintf("[%s](%s.yaml)", name, name), cell(o.job.scenario.Hypothesis), arms(o), "–", "–", "–", "–", "not run"}
 		if o.Run == nil {
 			skipped = append(skipped, fmt.Sprintf("- %s: %s", name, cell(strings.TrimPrefix(o.unrun(), "not run: "))))
 		} else {
-			row[2] = blocks(o)
-			row[3] = byArm(o.Run, func(string, rundir.Arm) []string { return []string{"availability"} })
-			row[4] = byArm(o.Run, recoveries)
-			row[5] = byArm(o.Run, losses)
-			row[6] = verdict(o.Run)
+			row[3] = blocks(o)
+			row[4] = byArm(o.Run, func(string, rundir.Arm) []string { return []string{"availability"} })
+			row[5] = byArm(o.Run, recoveries)
+			row[6] = byArm(o.Run, losses)
+			row[7] = verdict(o.Run)
 		}
 		if len(o.Spoiled) > 0 {
 			spoiled = append(spoiled, fmt.Sprintf("- %s was run %d times; before, it was invalid: %s", name, len(o.Spoiled)+1, cell(strings.Join(o.Spoiled, "; "))))
@@ -168,6 +168,15 @@ func (r result) said() string {
 		return w
 	}
 	return "**" + r.word(r.outcomes[0]) + "**"
+}
+
+// arms are the names of a scenario's arms.
+func arms(o *outcome) string {
+	names := make([]string, len(o.job.scenario.Arms))
+	for i, a := range o.job.scenario.Arms {
+		names[i] = a.Name
+	}
+	return strings.Join(names, ", ")
 }
 
 // blocks is how many blocks count, and whether they are few.
@@ -311,7 +320,10 @@ func facts(outcomes []*outcome) string {
 		return "Nothing was run yet.\n\n"
 	}
 	load := ""
-	if low <= high {
+	switch {
+	case low == high:
+		load = fmt.Sprintf(", whose load average was %.1f when it began", low)
+	case low < high:
 		load = fmt.Sprintf(", whose load average was %.1f to %.1f when runs began", low, high)
 	}
 	return cell(fmt.Sprintf("Run on %s with %s and %s, on %s%s.", spread(days), spread(programs), spread(engines), spread(hosts), load)) + "\n\n"
