@@ -8,6 +8,11 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LINT_VERSION := $(shell sed -n '1s/^\# golangci-lint //p' .golangci.yml)
 LINT     := .bin/golangci-lint-$(LINT_VERSION)
 
+# Modules of their own: what they depend on does not become the harness's.
+MODULES  := targets/shop targets/stores
+# Those of them that make an image, each by a target of its name.
+IMAGES   := shop stores
+
 # The packages with goroutines that share memory.
 RACE     := ./lib/agent/... ./lib/driver/process/... ./lib/load/... ./lib/record/... ./lib/trial/... ./targets/...
 
@@ -26,8 +31,16 @@ quickstart: build ## build tutti and run scenarios/quickstart.yaml with it (abou
 build: ## build bin/tutti, one static file
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X github.com/tutti-bench/tutti/cmd.version=$(VERSION)' -o $(BIN) ./cmd/tutti
 
+.PHONY: stores
+stores: ## build the image of targets/stores, the gateway to stores on their own
+	@GO='$(GO)' targets/stores/image.sh
+
+.PHONY: shop
+shop: ## build the image of targets/shop, a web shop's nodes
+	@GO='$(GO)' targets/shop/image.sh
+
 .PHONY: check
-check: fmt-check vet lint build test race ## everything that CI runs, in its order
+check: fmt-check vet lint build parts test race ## everything that CI runs, in its order
 
 .PHONY: fmt-check
 fmt-check: ## fail on files that gofmt would change, and show how
@@ -41,10 +54,12 @@ fmt: $(LINT) ## format all Go files
 .PHONY: vet
 vet: ## go vet
 	$(GO) vet ./...
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && $(GO) vet ./...) || exit 1; done
 
 .PHONY: lint
 lint: $(LINT) ## golangci-lint, in the version that .golangci.yml names
 	$(LINT) run
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && '$(CURDIR)/$(LINT)' run) || exit 1; done
 
 # Built from its Go module, which takes some minutes once.
 $(LINT):
@@ -59,6 +74,17 @@ $(LINT):
 test: ## all tests; those with an engine skip without one, but fail if CI is set
 	$(GO) test -count=1 $$($(GO) list ./... | grep -v '/cmd$$')
 	$(GO) test -count=1 -timeout 20m ./cmd
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && $(GO) test -count=1 ./...) || exit 1; done
+
+.PHONY: parts
+parts: ## build the images of real programs that targets use (minutes once, then seconds); NAMES="haproxy redis" for some
+	@names='$(filter-out $(IMAGES),$(NAMES))'; if [ -n "$$names" ] || [ -z '$(NAMES)' ]; then $(GO) run ./targets/parts build $$names; fi
+	@for i in $(if $(NAMES),$(filter $(IMAGES),$(NAMES)),$(IMAGES)); do $(MAKE) --no-print-directory $$i || exit 1; done
+
+.PHONY: parts-clean
+parts-clean: ## remove these images again
+	@names='$(filter-out $(IMAGES),$(NAMES))'; if [ -n "$$names" ] || [ -z '$(NAMES)' ]; then $(GO) run ./targets/parts clean $$names; fi
+	@for i in $(if $(NAMES),$(filter $(IMAGES),$(NAMES)),$(IMAGES)); do docker image rm "localhost/tutti/$$i:parts" >/dev/null 2>&1 || true; done
 
 .PHONY: kills
 kills: ## SIGKILL the harness 20 times, with each driver (about 10 minutes)
@@ -75,6 +101,16 @@ fidelity: ## measure what every fault delivers; rewrites the table in lib/fault/
 .PHONY: fidelity-netem
 fidelity-netem: ## the kernel's emulator, measured in a Debian kernel under QEMU (about three minutes)
 	lib/netfault/netem/qemu.sh
+
+SUITE := VERSION='$(VERSION)' $(GO) run ./scenarios/suite
+
+.PHONY: scenarios
+scenarios: ## run the shipped scenarios, what is not finished; rewrites the table in scenarios/README.md (NAMES="a b" REPEATS=n; hours)
+	$(SUITE) scenarios -names '$(NAMES)' -repeats '$(or $(REPEATS),0)' -limit '$(or $(LIMIT),6h)'
+
+.PHONY: defects
+defects: ## find the planted defects; rewrites the table in scenarios/defects/README.md (NAMES="a b" REPEATS=n; about ten minutes)
+	$(SUITE) defects -names '$(NAMES)' -repeats '$(or $(REPEATS),0)' -limit '$(or $(LIMIT),1h)'
 
 .PHONY: check-engine
 check-engine: ## only the tests that need an engine
@@ -114,6 +150,7 @@ cover: ## test coverage by package, and coverage.html
 .PHONY: tidy-check
 tidy-check: ## fail if go.mod or go.sum would change
 	$(GO) mod tidy -diff
+	@for m in $(MODULES); do echo "$$m"; (cd "$$m" && $(GO) mod tidy -diff) || exit 1; done
 
 .PHONY: clean
 clean: ## remove what was built; runs/ stays

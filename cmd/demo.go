@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/scenarios"
 	"github.com/tutti-bench/tutti/targets"
 )
@@ -51,7 +53,7 @@ func writeSamples(dir string) error {
 		files fs.FS
 	}{{"scenarios", scenarios.Files}, {"targets", targets.Files}} {
 		err := fs.WalkDir(tree.files, ".", func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
+			if err != nil || d.IsDir() || !complete(tree.files, path) {
 				return err
 			}
 			return writeSample(tree.files, path, filepath.Join(dir, tree.name, filepath.FromSlash(path)))
@@ -61,6 +63,27 @@ func writeSamples(dir string) error {
 		}
 	}
 	return nil
+}
+
+// complete reports whether a sample can be used without the source tree: the Compose files of some scenarios are in
+// modules of their own, which no program can embed.
+func complete(from fs.FS, path string) bool {
+	src, err := fs.ReadFile(from, path)
+	if err != nil || filepath.Ext(path) != ".yaml" {
+		return err == nil
+	}
+	s, err := scenario.Parse(path, src, Builtin().Faults)
+	if err != nil {
+		return true // a Compose file
+	}
+	for _, arm := range s.Arms {
+		for _, file := range arm.Compose {
+			if _, err := fs.Stat(targets.Files, strings.TrimPrefix(file, "../targets/")); err != nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func writeSample(from fs.FS, path, name string) error {

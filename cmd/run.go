@@ -147,7 +147,12 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	b := new(strings.Builder)
 	b.WriteString(strings.TrimSuffix(s.Name+": "+s.Hypothesis, ": ") + "\n")
 	fmt.Fprintf(b, "engine    %s (%s)\n", p.Facts.Driver, p.Why)
-	fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
+	if c := s.Load.Capacity; c != nil {
+		fmt.Fprintf(b, "load      a search from %v/s to %v/s for the highest rate at which %s, each held for %v, after %v of warm-up, timeout %v\n",
+			c.From, c.To, c.While.Text, c.Hold, s.Load.Warmup, s.Load.Timeout)
+	} else {
+		fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
+	}
 	for _, one := range s.Load.Sessions {
 		fmt.Fprintf(b, "session   %s: %s, %v apart: %s\n", one.Name, count(one.Steps, "step"), one.Think, stepNames(s.Load.Requests[one.First:one.First+one.Steps]))
 	}

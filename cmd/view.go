@@ -74,7 +74,7 @@ func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
 			}
 			v.live.Trial(lt)
 		},
-		Within: trial.Hooks{Stage: v.live.Stage, Started: v.live.Started, Bin: v.live.Bin, Event: v.live.Event},
+		Within: trial.Hooks{Stage: v.live.Stage, Started: v.live.Started, Bin: v.live.Bin, Event: v.live.Event, Hold: v.live.Hold},
 		Done:   func(_ plan.Trial, a *analysis.Trial, err error) { v.live.Done(a.Problems(), err) },
 	}
 }

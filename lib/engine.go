@@ -138,7 +138,7 @@ func (r *running) provenance() rundir.Provenance {
 	s := r.Plan.Scenario
 	return rundir.Provenance{
 		Tutti: r.o.About.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH,
-		Engine: r.Facts.Driver, Reason: r.Why, Details: r.Facts.Details, Images: r.images,
+		Engine: r.Facts.Driver, Reason: r.Why, Details: r.Facts.Details, Images: r.images, Versions: r.versions,
 		Seed: s.Seed, Scenario: filepath.Base(s.File), SHA256: digest(s.Source),
 		Started: r.began.UTC(), Command: r.o.About.Command, Host: hostFacts(), Notes: r.Notes,
 	}

@@ -40,6 +40,9 @@ func (j *judging) fits() error {
 		case !slices.Equal(r.Requests, names):
 			return was("load.requests", names, r.Requests)
 		}
+		if now, then := searching(l.Capacity), searched(r.Capacity); now != then {
+			return was("load.capacity", now, then)
+		}
 		if now, then := verified(j.scenario.Verify), readBack(r.Writes); len(r.Writes) > 0 && !slices.Equal(now, then) {
 			return was("verify", now, then)
 		}
@@ -48,6 +51,21 @@ func (j *judging) fits() error {
 		}
 	}
 	return nil
+}
+
+// searching is a search as the file says it, in a form that what was carried out has too.
+func searching(c *scenario.Capacity) string {
+	if c == nil {
+		return "none"
+	}
+	return searched(&record.Capacity{While: c.While.Text, From: c.From, To: c.To, Hold: c.Hold})
+}
+
+func searched(c *record.Capacity) string {
+	if c == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s from %v/s to %v/s, each for %v", c.While, c.From, c.To, c.Hold)
 }
 
 // verified are the reads as the file says them, readBack as they were carried out.

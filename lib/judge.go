@@ -166,7 +166,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		Arms: make(map[string]rundir.Arm), Repeats: j.plan.Repeats, Provenance: whole(j.plan.Provenance),
 		Load: rundir.Load{
 			Rate: s.Load.Rate, For: s.Load.For.Seconds(), Warmup: s.Load.Warmup.Seconds(), Timeout: s.Load.Timeout.Seconds(),
-			Requests: []string{},
+			Requests: []string{}, Capacity: searchOf(s.Load.Capacity),
 		},
 		Trials: []rundir.Trial{}, Faults: []rundir.Fault{}, Objectives: []rundir.Objective{},
 	}
@@ -202,6 +202,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Trials = append(run.Trials, j.trial(t, blocks))
 		run.Faults = append(run.Faults, faults(t)...)
 	}
+	run.Scaling = j.scaling(blocks)
 	run.Provenance.Ended = j.ended()
 	if run.Reasons == nil {
 		run.Reasons = []string{}
@@ -229,7 +230,11 @@ func (j *judging) ended() time.Time {
 		return ended.UTC().Truncate(time.Millisecond)
 	}
 	for _, t := range j.trials {
-		if end := t.Rec.Zero.Add(t.Rec.For); !t.Rec.Zero.IsZero() && end.After(ended) {
+		length := t.Rec.For
+		for _, h := range t.Rec.Holds {
+			length = max(length, h.At+h.For)
+		}
+		if end := t.Rec.Zero.Add(length); !t.Rec.Zero.IsZero() && end.After(ended) {
 			ended = end
 		}
 	}
@@ -357,6 +362,9 @@ func estimate(trials []*analysis.Trial, ref analysis.Ref) rundir.Value {
 func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 	var refs []analysis.Ref
 	for _, spec := range analysis.Specs() {
+		if spec.Search != (j.scenario.Load.Capacity != nil) {
+			continue // the holds of a search have no rate in common, and another load has no holds
+		}
 		if spec.OfFault {
 			for _, f := range faultNames(a, j.scenario.Load.For) {
 				refs = append(refs, analysis.Ref{Metric: spec.Name, Fault: f})
@@ -442,7 +450,7 @@ func (j *judging) trial(t *analysis.Trial, blocks map[int]map[string]*analysis.T
 	r := t.Rec
 	out := rundir.Trial{
 		Arm: r.Arm, Block: r.Block, Order: r.Order, Dir: rundir.TrialDir(r.Arm, r.Block), Start: r.Zero,
-		Problems: t.Problems(), Metrics: make(map[string]rundir.Value),
+		Problems: t.Problems(), Metrics: make(map[string]rundir.Value), Holds: holds(r),
 	}
 	for _, w := range r.Writes {
 		out.Writes = append(out.Writes, writes(w))

@@ -194,13 +194,14 @@ func kept(err error) error {
 // A running run.
 type running struct {
 	*Prepared
-	o       Options
-	folder  *rundir.Folder
-	images  map[string]string
-	good    map[string]bool // arms that have had a trial that got ready
-	took    time.Duration   // of the last trial, from its beginning to its end
-	began   time.Time
-	stopped string
+	o        Options
+	folder   *rundir.Folder
+	images   map[string]string
+	versions map[string]string
+	good     map[string]bool // arms that have had a trial that got ready
+	took     time.Duration   // of the last trial, from its beginning to its end
+	began    time.Time
+	stopped  string
 }
 
 // all runs every block, and spare ones for those that turn out invalid.
@@ -234,7 +235,7 @@ func (r *running) all(ctx context.Context) error {
 }
 
 func (r *running) prepareImages(ctx context.Context) error {
-	r.images = make(map[string]string)
+	r.images, r.versions = make(map[string]string), make(map[string]string)
 	stage := r.o.Hooks.Within.Stage
 	if stage == nil {
 		stage = func(string) {}
@@ -245,6 +246,13 @@ func (r *running) prepareImages(ctx context.Context) error {
 			return environment(ctx, "prepare the images of arm "+arm.Name, err, "nothing was started")
 		}
 		maps.Copy(r.images, digests)
+		if v, ok := r.driver.(target.Versioner); ok {
+			versions, err := v.Versions(ctx, r.Plan.Targets[arm.Name])
+			if err != nil {
+				return environment(ctx, "ask the images of arm "+arm.Name+" for their versions", err, "nothing was started")
+			}
+			maps.Copy(r.versions, versions)
+		}
 	}
 	return nil
 }
@@ -255,7 +263,7 @@ func (r *running) outOfTime(block int) string {
 		return ""
 	}
 	s := r.Plan.Scenario
-	one := max(r.took, s.Load.Warmup+s.Load.For+r.Plan.Verifying()) * time.Duration(len(s.Arms))
+	one := max(r.took, r.leastLoad()) * time.Duration(len(s.Arms))
 	if time.Since(r.began)+one <= r.o.MaxTime {
 		return ""
 	}
@@ -334,12 +342,19 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	return a, err
 }
 
+// leastLoad is how long the load of a trial takes at the least: how long a search does is not known beforehand.
+func (r *running) leastLoad() time.Duration {
+	if r.Plan.Scenario.Load.Capacity != nil {
+		return 0
+	}
+	return r.Plan.TrialLoad()
+}
+
 // left estimates how long n trials take.
 func (r *running) left(n int) time.Duration {
-	s := r.Plan.Scenario
 	one := r.took
 	if one == 0 {
-		one = s.Load.Warmup + s.Load.For + r.Plan.Verifying() + PerTrial
+		one = r.Plan.TrialLoad() + r.Plan.Verifying() + PerTrial
 	}
 	return time.Duration(n) * one
 }

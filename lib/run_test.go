@@ -77,7 +77,7 @@ func TestRun(t *testing.T) {
 func provenance(t *testing.T, run *rundir.Run) {
 	t.Helper()
 	p := run.Provenance
-	if p.Tutti != "v0" || p.Engine != "fake" || p.Reason != "asked for" || p.Images["app"] != "sha256:fake" || p.Seed != 7 || p.Scenario != "two-arms.yaml" || len(p.SHA256) != 64 || p.Details["engine"] != "1" {
+	if p.Tutti != "v0" || p.Engine != "fake" || p.Reason != "asked for" || p.Images["app"] != "sha256:fake" || p.Versions["app"] != "fake 1.0" || p.Seed != 7 || p.Scenario != "two-arms.yaml" || len(p.SHA256) != 64 || p.Details["engine"] != "1" {
 		t.Errorf("provenance %+v", p)
 	}
 	if took := p.Ended.Sub(p.Started); took < 2*time.Minute || took > 3*time.Minute {

@@ -49,10 +49,14 @@ func (s *sheet) each(f func(t rundir.Trial, a *analysis.Trial)) {
 func trialName(t rundir.Trial) string { return fmt.Sprintf("block %d, %s", t.Block, t.Arm) }
 
 func (s *sheet) makeChecks() []check {
-	return []check{
+	all := []check{
 		s.checkRecordings(), s.checkSchedule(), s.checkOwn(), s.checkTrials(), s.checkProof(),
 		s.checkDecides(), s.checkEdges(), s.checkLag(), s.checkExcused(), s.checkBlocks(),
 	}
+	if s.searches() {
+		all = append(all, s.checkHolds())
+	}
+	return all
 }
 
 // A tally counts trials that meet a check and collects those that do not.
@@ -135,15 +139,43 @@ func (s *sheet) checkOwn() check {
 	return c
 }
 
-// measured are the bins of measured load.
+// measured are the bins of measured load; of a search those of the holds that count.
 func measured(a *analysis.Trial) []*record.Bin {
+	bins := measuredOf(a.Rec.Bins, a.Rec.For)
+	for i := range a.Rec.Holds {
+		if h := &a.Rec.Holds[i]; h.Answer == record.Met || h.Answer == record.Unmet {
+			bins = append(bins, measuredOf(h.Bins, h.For)...)
+		}
+	}
+	return bins
+}
+
+func measuredOf(of []record.Bin, length time.Duration) []*record.Bin {
 	var bins []*record.Bin
-	for i := range a.Rec.Bins {
-		if b := &a.Rec.Bins[i]; b.Index >= 0 && b.Start() < a.Rec.For {
+	for i := range of {
+		if b := &of[i]; b.Index >= 0 && b.Start() < length {
 			bins = append(bins, b)
 		}
 	}
 	return bins
+}
+
+// checkHolds counts the holds of searches that the generator is to blame for.
+func (s *sheet) checkHolds() check {
+	of, unknown := 0, 0
+	for _, t := range s.run.Trials {
+		for _, h := range t.Holds {
+			of++
+			if h.Answer == record.Unknown {
+				unknown++
+			}
+		}
+	}
+	return check{
+		name: "Holds whose answer cannot be told", bound: "printed, not judged", state: printed,
+		found: count(uint64(unknown)) + " of " + count(uint64(of)),
+		means: "The load generator could not offer the rate, or its own lag decides whether the condition was met. Such a hold is tried once more; then the search ends with what it has.",
+	}
 }
 
 func (s *sheet) checkTrials() check {

@@ -163,7 +163,8 @@ func provenance() rundir.Provenance {
 	return rundir.Provenance{
 		Tutti: "0.1.0, commit 4f1c9a2", Go: "go1.26.0", OS: "linux/amd64", Engine: "docker", Reason: "an engine answers at unix:///var/run/docker.sock",
 		Details: map[string]string{"version": "29.1.2", "storage": "overlay2"}, Images: map[string]string{"app": "sha256:07c4aa1f", "lb": "sha256:51ab90d2"},
-		Seed: 7, Scenario: "scenarios/node-crash.yaml", SHA256: "9d41c07e", Started: time.Date(2026, 9, 23, 14, 2, 11, 0, time.UTC),
+		Versions: map[string]string{"lb": "haproxy 3.0.11"},
+		Seed:     7, Scenario: "scenarios/node-crash.yaml", SHA256: "9d41c07e", Started: time.Date(2026, 9, 23, 14, 2, 11, 0, time.UTC),
 		Ended: time.Date(2026, 9, 23, 14, 28, 51, 0, time.UTC), Command: []string{"tutti", "run", "scenarios/node-crash.yaml"},
 		Host: map[string]string{"cores": "8", "memory": "32 GiB"}, Notes: []string{`service "lb": the fixed port 8080 is not published`},
 	}
@@ -236,6 +237,7 @@ func attacked() *tutti.Result {
 	r := runOf([]*record.Recording{t.Recording()})
 	p := &r.Run.Provenance
 	p.Engine, p.Reason, p.Notes, p.Command, p.Scenario = hostile, hostile, []string{hostile}, []string{hostile}, hostile
+	p.Versions = map[string]string{hostile: hostile}
 	p.Details, p.Images, p.Host = map[string]string{hostile: hostile}, map[string]string{hostile: hostile}, map[string]string{hostile: hostile}
 	r.Run.Name, r.Run.Hypothesis, r.Run.ID, r.Run.Verdict, r.Source = hostile, hostile, hostile, rundir.Invalid, []byte(hostile)
 	r.Run.Reasons, r.Run.Load.Requests = []string{hostile, hostile}, []string{hostile}

@@ -306,6 +306,9 @@ func (s *sheet) sections() []section {
 	} else {
 		add("objectives", "Objectives", "Objectives", s.objectivesLead(), "")
 	}
+	if body := s.scalingHTML(); body != "" {
+		add("capacity", "Capacity", "How much it carries", "", body)
+	}
 	if body := s.timelineHTML(); body != "" {
 		add("timeline", "Timeline", "What happened, second by second", "", body)
 	}
@@ -318,7 +321,7 @@ func (s *sheet) sections() []section {
 	if len(s.phases.rows) > 0 {
 		add("phases", "By phase", s.phasesTitle(), s.phasesLead(), tableHTML(s.phases))
 	}
-	if len(s.errors.rows) > 0 {
+	if len(s.errors.rows) > 0 && !s.searches() {
 		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors))
 	}
 	if len(s.writes.rows) > 0 {
@@ -407,6 +410,10 @@ func (s *sheet) howToRead() string {
 	item("Nodes", "In rotation: it answers. Failing: it is tried, and does not answer. Not tried: it runs, and nobody sends it anything; the balancer has ejected it, or did not choose it. Down: the engine says that it does not run, or is frozen. Down, still tried: and requests are sent to it all the same, which is what a health check is to end.")
 	item("Recovered", "From the onset to the start of the first 5 s (or 200 requests) that are as good as before, less one point. “> 15 s” means: not within the 15 s in which it could have been seen.")
 	item("Lost requests", "Bad requests beyond the rate before the fault, up to the next fault or the end of load.")
+	if s.searches() {
+		item("Capacity", "The highest rate whose hold met the condition: doubled until one did not, then the gap halved down to 5 %, and the lowest rate that was not met tried once more. “> 500” means: at least, because the search or the load generator came to its end. A hold that the generator is to blame for never counts as met.")
+		item("The law", "Gunther’s Universal Scalability Law, λN / (1 + σ(N−1) + κN(N−1)), fitted to all trials that count by least squares of the logarithms, with σ and κ not below 0. The band is a pointwise two-sided 95 % interval, by the jackknife over blocks. Beyond the sizes that were measured it is a guess.")
+	}
 	var marks strings.Builder
 	for _, a := range s.arms {
 		marks.WriteString(armHTML(a))

@@ -185,6 +185,24 @@ func (l *Live) Started(zero time.Time) {
 	l.change(func(s *liveState) { s.zero = zero })
 }
 
+// Hold shows a hold of a search: when it begins, without an answer, and when it is judged.
+func (l *Live) Hold(h record.Hold) {
+	rate := scale{times: 1}.short(round3(h.Rate)) + "/s"
+	if h.Answer == "" {
+		l.change(func(s *liveState) { // a load of its own, on a clock of its own
+			s.trial.Rate, s.trial.Warmup, s.trial.For = h.Rate, h.Warmup, h.For
+			s.bins, s.zero = nil, time.Time{}
+		})
+		return
+	}
+	what := "held " + rate + ": " + answerText(h.Answer)
+	if h.Why != "" {
+		what += ", " + h.Why
+	}
+	l.say(stamp(), l.where(), what)
+	l.change(func(s *liveState) { s.remember(flat(what)) })
+}
+
 func (l *Live) where() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -132,6 +132,56 @@ func TestLivePicture(t *testing.T) {
 	})
 }
 
+// TestLiveHold: each hold of a search is a load on a clock of its own, and its answer is told.
+func TestLiveHold(t *testing.T) {
+	for _, tty := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var w tape
+			l := reports.NewLive(&w, reports.LiveOptions{TTY: tty, Width: func() int { return 100 }})
+			b := begin()
+			b.Faults, b.For, b.Rate = nil, 5*time.Second, 640
+			l.Trial(b)
+			bin := func(i int, due uint64) {
+				h := new(record.Hist)
+				h.AddN(time.Millisecond, due)
+				l.Bin(record.Bin{Index: i, Due: due, Good: due, Cells: []record.Cell{{Class: record.OK, Count: due, Response: h}}})
+			}
+			for _, rate := range []uint64{40, 80} {
+				l.Hold(record.Hold{Rate: float64(rate), For: 5 * time.Second, Warmup: time.Second})
+				l.Started(time.Now())
+				for i := range 15 {
+					bin(i, rate/10)
+				}
+				time.Sleep(1500 * time.Millisecond)
+				if rate == 40 {
+					l.Hold(record.Hold{Rate: 40, Answer: record.Met})
+				}
+			}
+			synctest.Wait()
+			said := w.all()
+			if tty {
+				said = picture(w.writes[len(w.writes)-1])
+			}
+			wants := []string{"held 40/s: met"}
+			if tty {
+				wants = append(wants, "rate         80 /s", "due 80, answered OK 80", "of 5 s")
+			}
+			for _, want := range wants {
+				if !strings.Contains(said, want) {
+					t.Errorf("tty %v: no %q in\n%s", tty, want, said)
+				}
+			}
+			l.Hold(record.Hold{Rate: 80, Answer: record.Unknown, Why: "the load generator offered 60/s only"})
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !tty && !strings.Contains(w.all(), "held 80/s: cannot be told, the load generator offered 60/s only") {
+				t.Error(w.all())
+			}
+		})
+	}
+}
+
 // TestLiveCalm: the picture keeps its height through a trial, fits a low and a narrow terminal, and
 // is taken away whole where a resize has wrapped its lines.
 func TestLiveCalm(t *testing.T) {
@@ -193,6 +243,8 @@ func TestLiveHostile(t *testing.T) {
 			l.Trial(b)
 			l.Stage(hostile)
 			l.Started(time.Now())
+			l.Hold(record.Hold{Rate: 20})
+			l.Hold(record.Hold{Rate: 20, Answer: hostile, Why: hostile})
 			l.Event(record.Event{Kind: hostile, Node: hostile, Fault: hostile, Detail: hostile})
 			l.Bin(record.Bin{Due: 1, Cells: []record.Cell{{Node: hostile, Class: record.Wrong, Count: 1}}, Tried: map[string]uint64{hostile: 1}})
 			l.Done([]string{hostile}, nil)

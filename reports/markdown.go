@@ -22,10 +22,17 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	m.para(m.sentence(s))
 	m.list(s.moreReasons())
 	m.table("### Objectives", s.objectives, len(s.run.Objectives) > 0)
-	m.table("### Arms", s.overview, len(s.overview.rows) > 0)
+	if s.searches() {
+		m.table("### Capacity", s.capacity, len(s.capacity.rows) > 0)
+		if f := s.makeScaled(); f != nil {
+			m.para(inline(f.finding() + " " + f.law()))
+		}
+	} else {
+		m.table("### Arms", s.overview, len(s.overview.rows) > 0)
+	}
 	m.table("### Faults and events", s.events, len(s.events.rows) > 0)
 	m.list(s.faultLines())
-	m.table("### Errors", s.errors, len(s.errors.rows) > 0)
+	m.table("### Errors", s.errors, len(s.errors.rows) > 0 && !s.searches())
 	m.table("### Writes, read back", s.writes, len(s.writes.rows) > 0)
 	m.table("### Can this be trusted?", s.trust, true)
 	m.table("### Trials", s.trials, len(s.trials.rows) > 0)

@@ -312,7 +312,10 @@ func (s *sheet) trialTable() table {
 		head: []column{left("Trial"), left("Arm"), num("Block")},
 	}
 	type col struct{ key, label string }
-	cols := []col{{"availability", "availability"}, {"p50", "p50"}, {"p99", "p99, all"}, {"longest_silence", "longest silence"}}
+	cols := []col{{"capacity", "capacity"}}
+	if !s.searches() {
+		cols = []col{{"availability", "availability"}, {"p50", "p50"}, {"p99", "p99, all"}, {"longest_silence", "longest silence"}}
+	}
 	for _, f := range s.faults {
 		cols = append(cols, col{analysis.Ref{Metric: "recovery", Fault: f}.String(), "recovered, " + f})
 	}
@@ -379,6 +382,7 @@ func (s *sheet) makeProvenance() []entry {
 	add("engine", strings.Join(nonEmpty(p.Engine, p.Reason), ": "))
 	add("engine, details", pairs(p.Details)...)
 	add("host", pairs(p.Host)...)
+	add("versions", pairs(p.Versions)...)
 	coded("images", pairs(p.Images)...)
 	add("done differently from the Compose files", p.Notes...)
 	return out
@@ -425,6 +429,11 @@ func (s *sheet) runOrder() string {
 
 func (s *sheet) loadText() string {
 	l := s.run.Load
+	if c := l.Capacity; c != nil {
+		rate := func(v float64) string { return scale{times: 1}.short(v) }
+		return "a search from " + rate(c.From) + " to " + rate(c.To) + " requests/s for the highest rate at which " + c.While + ", each held for " + seconds(c.Hold) +
+			", after a warm-up of " + seconds(l.Warmup) + ", timeout " + seconds(l.Timeout) + " from the due time; " + strings.Join(l.Requests, ", ")
+	}
 	if l.For == 0 {
 		return ""
 	}

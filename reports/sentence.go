@@ -115,6 +115,10 @@ var blockName = regexp.MustCompile(`^(block|trial) \d+(, [^ ,:]+)?$`)
 
 // measured says under what, who, how well, how soon, and the same of the baseline.
 func (t *teller) measured() {
+	if t.searches() {
+		t.carried()
+		return
+	}
 	m := measure{ref: analysis.Ref{Metric: "availability"}}
 	if t.subject == nil || t.value(t.subject, m.phase, m.ref).State == analysis.NoData {
 		if len(t.countedBlocks()) > 0 {
@@ -149,6 +153,49 @@ func (t *teller) measured() {
 		t.who(a)
 		t.say(" answered ")
 		t.metric(a, m, "", false)
+	}
+	t.say(". ")
+}
+
+// maxCarried is how many arms of a search the sentence names: the subject, the smallest and the largest.
+const maxCarried = 3
+
+// carried says what each arm of a search carried, and under which condition.
+func (t *teller) carried() {
+	arms := t.sized()
+	known := func(a *arm) bool { return t.value(a, analysis.Whole, capacityRef()).State != analysis.NoData }
+	arms = slices.DeleteFunc(slices.Clone(arms), func(a *arm) bool { return !known(a) })
+	if len(arms) == 0 {
+		if len(t.countedBlocks()) > 0 {
+			t.say("No capacity was found. ")
+		}
+		return
+	}
+	if len(arms) > maxCarried {
+		few := []*arm{arms[0]}
+		if s := t.subject; s != arms[0] && s != arms[len(arms)-1] && known(s) {
+			few = append(few, s)
+		}
+		arms = append(few, arms[len(arms)-1])
+	}
+	if t.run.Verdict == rundir.Invalid {
+		t.say("Measured all the same: while ")
+	} else {
+		t.say("While ")
+	}
+	t.out = append(t.out, piece{text: t.run.Load.Capacity.While, code: true})
+	t.say(", ")
+	for i, a := range arms {
+		if i > 0 {
+			t.say("; ")
+		}
+		t.who(a)
+		if i == 0 {
+			t.say(" carried ")
+		} else {
+			t.say(" ")
+		}
+		t.metric(a, measure{ref: capacityRef()}, "", true)
 	}
 	t.say(". ")
 }
@@ -219,18 +266,24 @@ func (s *sheet) whatHappened(f rundir.Fault) string {
 	if len(f.Nodes) == 0 {
 		return "nodes " + did
 	}
-	service := f.Nodes[0]
-	if i := strings.LastIndexByte(service, '-'); i > 0 {
-		service = service[:i]
-	}
+	service := serviceOf(f.Nodes[0])
 	of := s.replicas(f.Arm, service)
-	if of < len(f.Nodes) {
+	alike := !slices.ContainsFunc(f.Nodes, func(node string) bool { return serviceOf(node) != service })
+	if !alike || of < len(f.Nodes) {
 		return list(f.Nodes) + " " + did
 	}
 	if of == 1 {
 		return "the one " + service + " node " + did
 	}
 	return fmt.Sprintf("%d of %d %s nodes %s", len(f.Nodes), of, service, did)
+}
+
+// serviceOf is the service that a node is a replica of: app of app-1.
+func serviceOf(node string) string {
+	if i := strings.LastIndexByte(node, '-'); i > 0 {
+		return node[:i]
+	}
+	return node
 }
 
 // overrun is how much longer than planned a fault can last without a word: starting a node again takes time.
@@ -322,7 +375,7 @@ func (t *teller) validity() {
 
 // tooFew says why there is no interval, if there is none.
 func (s *sheet) tooFew() string {
-	v := s.value(s.subject, analysis.Whole, analysis.Ref{Metric: "availability"})
+	v := s.value(s.subject, analysis.Whole, s.measures()[0].ref)
 	n := len(s.countedBlocks())
 	if v.State == analysis.NoData || v.Low != nil || v.High != nil || n >= fewest {
 		return ""

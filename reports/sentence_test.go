@@ -67,6 +67,15 @@ func TestSentences(t *testing.T) {
 			[]string{"Failed: cluster.availability >= 98%, found", "1 more objective failed."},
 			nil,
 		},
+		{
+			"both ends of a cut", 1, func(r *tutti.Result) {
+				for i := range r.Run.Faults {
+					r.Run.Faults[i].Verb, r.Run.Faults[i].Nodes = "partition", []string{"app-1", "lb-1"}
+				}
+			},
+			[]string{"With app-1 and lb-1 partitioned"},
+			[]string{"2 of 3"},
+		},
 		{"a development build", 1, func(r *tutti.Result) { r.Run.Provenance.Tutti = "(devel)" }, []string{"tutti development build"}, []string{"(devel)"}},
 		{
 			"a version made up for a commit", 1, func(r *tutti.Result) { r.Run.Provenance.Tutti = "v0.0.0-20260923140211-4f1c9a2b6d7e+dirty" },

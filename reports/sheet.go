@@ -27,6 +27,7 @@ type sheet struct {
 	tiles      []tile
 	objectives table
 	overview   table // arms side by side, whole trial
+	capacity   table // of a search, a row for each arm
 	phases     table
 	events     table
 	errors     table
@@ -69,6 +70,7 @@ func newSheet(r *tutti.Result) *sheet {
 	s.checks = s.makeChecks()
 	s.objectives = s.objectiveTable()
 	s.overview = s.overviewTable()
+	s.capacity = s.capacityTable()
 	s.phases = s.phaseTable()
 	s.events = s.eventTable()
 	s.errors = s.errorTable()
@@ -139,6 +141,9 @@ type measure struct {
 
 // measures are the metrics of the overview.
 func (s *sheet) measures() []measure {
+	if s.searches() {
+		return []measure{{label: "capacity", ref: capacityRef()}}
+	}
 	m := []measure{{label: "availability", ref: analysis.Ref{Metric: "availability"}}}
 	for _, f := range s.faults {
 		of := ""

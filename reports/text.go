@@ -39,7 +39,11 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 			return fmt.Errorf("drawing the objectives' table: %w", err)
 		}
 	}
-	if err := t.arms(s); err != nil {
+	draw := t.arms
+	if s.searches() {
+		draw = t.capacities
+	}
+	if err := draw(s); err != nil {
 		return fmt.Errorf("drawing the arms' table: %w", err)
 	}
 	t.faults(s)
@@ -219,6 +223,33 @@ func (t *terminal) arms(s *sheet) error {
 		}
 		t.line("")
 	}
+	return nil
+}
+
+// capacities are the arms of a search below each other.
+func (t *terminal) capacities(s *sheet) error {
+	if len(s.capacity.rows) == 0 {
+		return nil
+	}
+	rows := [][]string{{"ARM", "NODES", "CAPACITY, /S", "95 % INTERVAL", "EFFICIENCY"}}
+	for _, r := range s.capacity.rows {
+		c := r.cells
+		rows = append(rows, []string{cut(flat(c[0].text), 28), flat(c[1].text), flat(c[2].text), flat(c[2].iv), flat(c[3].text)})
+	}
+	lines, err := grid(rows, []tw.Align{tw.AlignLeft, tw.AlignRight, tw.AlignRight, tw.AlignRight, tw.AlignRight})
+	if err != nil {
+		return err
+	}
+	t.head(lines[0])
+	for i, l := range lines[1:] {
+		t.line(l)
+		for _, n := range wrap(flat(s.capacity.rows[i].note), t.width-3) {
+			if n != "" {
+				t.line("   " + t.paint(n, dim))
+			}
+		}
+	}
+	t.line("")
 	return nil
 }
 

@@ -31,6 +31,9 @@ func (s *sheet) makeTiles() []tile {
 	if s.subject == nil {
 		return nil
 	}
+	if s.searches() {
+		return s.capacityTiles()
+	}
 	ms := []measure{{label: "Availability", ref: analysis.Ref{Metric: "availability"}}}
 	if len(s.faults) > 0 {
 		of := ""
@@ -60,6 +63,34 @@ func (s *sheet) makeTiles() []tile {
 	return append(tiles, s.tile(measure{label: "Good answers", ref: analysis.Ref{Metric: "goodput"}}))
 }
 
+// capacityTiles are those of a search: what the subject carries, and what the law says where there are sizes.
+func (s *sheet) capacityTiles() []tile {
+	tiles := []tile{s.tile(measure{label: "Capacity", ref: capacityRef()})}
+	add := func(label string, r reading) {
+		tiles = append(tiles, tile{label: label, num: r.num, unit: r.unit, iv: r.iv, judged: "no objective"})
+	}
+	share := scale{times: 100, unit: "%"}
+	if z := s.size(s.subject); z != nil {
+		add("Efficiency, per node", share.read(z.Efficiency))
+	}
+	if s.run.Scaling == nil || s.run.Scaling.Fit == nil {
+		return tiles
+	}
+	f := s.run.Scaling.Fit
+	add("One node, by the law", read(f.Lambda, slo.Absolute))
+	add("Contention σ", share.read(f.Sigma))
+	add("Coherency κ", share.read(f.Kappa))
+	peak := scale{times: 1, unit: "nodes"}.read(f.Peak)
+	if peak.state == analysis.NoData {
+		peak = reading{num: "none shown"}
+	}
+	add("Most carried with", peak)
+	if n := s.run.Scaling.Sizes; len(n) > 0 && f.Peak.Value != nil && *f.Peak.Value > float64(n[len(n)-1].Nodes) {
+		tiles[len(tiles)-1].judged = "more than were measured"
+	}
+	return tiles
+}
+
 func (s *sheet) tile(m measure) tile {
 	r := read(s.value(s.subject, m.phase, m.ref), slo.Absolute)
 	t := tile{label: m.label, num: r.num, unit: r.unit, iv: r.iv, judged: "no objective"}
@@ -72,7 +103,7 @@ func (s *sheet) tile(m measure) tile {
 			t.judged += ", warns only"
 		}
 	}
-	for _, a := range s.arms {
+	for _, a := range s.sized() {
 		if a != s.subject {
 			if v := s.value(a, m.phase, m.ref); v.State != analysis.NoData {
 				t.others = append(t.others, otherValue{a, read(v, slo.Absolute).String()})

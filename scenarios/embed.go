@@ -5,7 +5,8 @@ package scenarios
 import "embed"
 
 // Files are the scenarios, at the paths that they have below this folder. Their
-// targets are in package targets, at ../targets.
+// targets are in package targets, at ../targets. The planted defects are not among them:
+// they test tutti, and nobody's target.
 //
 //go:embed *.yaml
 var Files embed.FS

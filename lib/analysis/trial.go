@@ -110,7 +110,11 @@ func (t *Trial) Lag() *record.Hist {
 // one is valid. Bad answers are no reason: they are what is measured.
 func (t *Trial) Problems() []string {
 	problems := append([]string(nil), t.Rec.Problems...)
-	problems = append(problems, t.loadProblems()...)
+	if t.Rec.Capacity != nil {
+		problems = append(problems, t.searchProblems()...)
+	} else {
+		problems = append(problems, t.loadProblems()...)
+	}
 	for i := range t.Rec.Faults {
 		if p := t.faultProblem(&t.Rec.Faults[i]); p != "" {
 			problems = append(problems, p)

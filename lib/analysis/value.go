@@ -50,6 +50,10 @@ func (t *Trial) Metric(ref Ref) Value {
 		}
 	}
 	switch {
+	case spec.Search:
+		return t.capacity()
+	case t.Rec.Capacity != nil:
+		return Missing("the load is a search for capacity, in which each hold has a rate of its own")
 	case spec.OfFault:
 		return t.faultMetric(ref)
 	case spec.OfWrite:

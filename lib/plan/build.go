@@ -44,7 +44,24 @@ func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.
 		return nil, scenario.Errors{p.wrong(0, "load: "+err.Error())}
 	}
 	p.Warnings = append(p.Warnings, slo.Unreachable(s.Objectives, s.Repeats)...)
+	p.Warnings = append(p.Warnings, fewRequests(s.Load.Capacity)...)
 	return p, nil
+}
+
+// fewRequests says which percentiles of a search are no more than the slowest request of its first hold.
+func fewRequests(c *scenario.Capacity) []string {
+	if c == nil {
+		return nil
+	}
+	requests := c.From * c.Hold.Seconds()
+	var warnings []string
+	for _, m := range c.While.Metrics() {
+		least, ok := map[string]float64{"p90": 10, "p95": 20, "p99": 100, "p999": 1000, "p9999": 10_000}[strings.TrimPrefix(m.Ref.Metric, "ok_")]
+		if ok && requests < least {
+			warnings = append(warnings, fmt.Sprintf("%s over the %.0f requests of the first hold is the slowest of them: hold it longer, or begin with a higher rate", m.Ref, requests))
+		}
+	}
+	return warnings
 }
 
 // wrong is an error on a line of the scenario; what is about the whole file is on its first.

@@ -47,7 +47,9 @@ type Trial struct {
 	Order int // from 1: its place in the run
 	Seed  int64
 	Load  load.Plan
-	Steps []Step // in the order of their times; last those that wait for something
+	// Capacity is the search that the load is, nil for none. Load then is its longest hold: at the highest rate.
+	Capacity *scenario.Capacity
+	Steps    []Step // in the order of their times; last those that wait for something
 }
 
 // A Step is a fault with its victims drawn.
@@ -77,7 +79,7 @@ func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
 		}
 		trials[i] = Trial{
 			Arm: arm.Name, Block: n, Order: (n-1)*len(order) + i + 1, Seed: seed,
-			Load: p.load(arm, seed), Steps: steps,
+			Load: p.load(arm, seed), Capacity: s.Load.Capacity, Steps: steps,
 		}
 	}
 	return trials, nil
@@ -85,6 +87,9 @@ func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
 
 func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 	l := p.Scenario.Load
+	if c := l.Capacity; c != nil {
+		l.Rate, l.For = c.To, c.Hold
+	}
 	var verify []load.Verify
 	for _, v := range p.Scenario.Verify {
 		verify = append(verify, v.Verify)
@@ -163,11 +168,27 @@ func derive(seed int64, what string, n int) int64 {
 // Duration estimates how long a run takes: trials by the clock of their load, at the worst of what they read back, and
 // perTrial for starting and removing each target.
 func (p *Plan) Duration(perTrial time.Duration) time.Duration {
-	l := p.Scenario.Load
-	return time.Duration(p.Scenario.Repeats*len(p.Scenario.Arms)) * (l.Warmup + l.For + p.Verifying() + perTrial)
+	return time.Duration(p.Scenario.Repeats*len(p.Scenario.Arms)) * (p.TrialLoad() + p.Verifying() + perTrial)
 }
 
 // Verifying is how long reading back takes at most in each trial; 0 where nothing is verified.
 func (p *Plan) Verifying() time.Duration {
 	return p.load(p.Scenario.Arms[0], 0).Verifying()
+}
+
+// The parts of a search that no scenario says.
+const (
+	LeadIn = time.Second            // load at a hold's rate before it is measured, for the target to get used to it
+	Settle = 500 * time.Millisecond // rest before a hold, at the least
+)
+
+// TrialLoad is how long a trial's load takes with its warm-up; of a search, one that comes to the end of its range.
+func (p *Plan) TrialLoad() time.Duration {
+	l := p.Scenario.Load
+	c := l.Capacity
+	if c == nil {
+		return l.Warmup + l.For
+	}
+	holds := load.Search{From: c.From, To: c.To}.Usual()
+	return l.Warmup + time.Duration(holds)*(LeadIn+c.Hold+Settle)
 }

@@ -16,7 +16,8 @@ import (
 // A line is one line of a recording on disk; exactly one field is set.
 type line struct {
 	Header    *Header    `json:"header,omitempty"`
-	Bin       *Bin       `json:"bin,omitempty"`
+	Bin       *Bin       `json:"bin,omitempty"` // of the hold before it, if there is one
+	Hold      *Hold      `json:"hold,omitempty"`
 	Event     *Event     `json:"event,omitempty"`
 	Fault     *Fault     `json:"fault,omitempty"`
 	Writes    *Writes    `json:"writes,omitempty"`
@@ -39,6 +40,12 @@ func (r *Recording) Write(w io.Writer) error {
 	errs := []error{put(line{Header: &h})}
 	for i := range r.Bins {
 		errs = append(errs, put(line{Bin: &r.Bins[i]}))
+	}
+	for i := range r.Holds {
+		errs = append(errs, put(line{Hold: &r.Holds[i]}))
+		for k := range r.Holds[i].Bins {
+			errs = append(errs, put(line{Bin: &r.Holds[i].Bins[k]}))
+		}
 	}
 	for i := range r.Events {
 		errs = append(errs, put(line{Event: &r.Events[i]}))
@@ -84,6 +91,11 @@ func Read(src io.Reader) (*Recording, error) {
 				return nil, fmt.Errorf("recording has version %d, this program reads versions 1 to %d", v, Version)
 			}
 			r.Header = *l.Header
+		case l.Hold != nil:
+			r.Holds = append(r.Holds, *l.Hold)
+		case l.Bin != nil && len(r.Holds) > 0:
+			h := &r.Holds[len(r.Holds)-1]
+			h.Bins = append(h.Bins, *l.Bin)
 		case l.Bin != nil:
 			r.Bins = append(r.Bins, *l.Bin)
 		case l.Event != nil:
@@ -145,8 +157,15 @@ func Load(name string) (*Recording, error) {
 // Sort puts bins and events into their order in time, in which everybody may
 // expect them.
 func (r *Recording) Sort() {
-	sort.SliceStable(r.Bins, func(i, j int) bool { return r.Bins[i].Index < r.Bins[j].Index })
+	byIndex(r.Bins)
+	for i := range r.Holds {
+		byIndex(r.Holds[i].Bins)
+	}
 	sort.SliceStable(r.Events, func(i, j int) bool { return r.Events[i].At < r.Events[j].At })
 	sort.SliceStable(r.Faults, func(i, j int) bool { return r.Faults[i].At < r.Faults[j].At })
 	slices.Sort(r.Problems)
+}
+
+func byIndex(bins []Bin) {
+	sort.SliceStable(bins, func(i, j int) bool { return bins[i].Index < bins[j].Index })
 }

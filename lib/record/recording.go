@@ -19,11 +19,13 @@ type Header struct {
 	Warmup   time.Duration `json:"warmup"`
 	For      time.Duration `json:"for"` // measured load
 	Timeout  time.Duration `json:"timeout"`
-	Rate     float64       `json:"rate"`     // requests due per second
+	Rate     float64       `json:"rate"`     // requests due per second; 0 where a search set it, see [Capacity]
 	Requests []string      `json:"requests"` // the names of the requests
 	Nodes    []Node        `json:"nodes"`
 
 	Attempts bool `json:"attempts"` // the scenario names an attempts header
+
+	Capacity *Capacity `json:"capacity,omitempty"` // the load is a search for the highest rate: Holds has it, and Bins is empty
 }
 
 // A Node is one replica of the target.
@@ -149,6 +151,7 @@ type Generator struct {
 type Recording struct {
 	Header
 	Bins      []Bin // by index, ascending; negative ones are the warm-up
+	Holds     []Hold
 	Events    []Event
 	Faults    []Fault
 	Writes    []Writes // one for each request that the scenario verifies

@@ -27,6 +27,7 @@ type Run struct {
 	Arms       map[string]Arm `json:"arms"`
 	Trials     []Trial        `json:"trials"`
 	Faults     []Fault        `json:"faults"`
+	Scaling    *Scaling       `json:"scaling,omitempty"` // where a search was made with several scales of one service
 	Load       Load           `json:"load"`
 	Repeats    int            `json:"repeats"` // blocks asked for
 	Provenance Provenance     `json:"provenance"`
@@ -101,6 +102,7 @@ type Trial struct {
 	Counted  bool             `json:"counted"` // valid, and so is its whole block
 	Problems []string         `json:"problems,omitempty"`
 	Metrics  map[string]Value `json:"metrics"`
+	Holds    []Hold           `json:"holds,omitempty"`  // of a search for capacity, in the order in which they were tried
 	Writes   []Writes         `json:"writes,omitempty"` // what was read back after the load
 }
 
@@ -144,6 +146,7 @@ type Load struct {
 	Warmup   float64  `json:"warmup"`
 	Timeout  float64  `json:"timeout"`
 	Requests []string `json:"requests"`
+	Capacity *Search  `json:"capacity,omitempty"` // then rate and for are 0
 }
 
 // Provenance is what somebody needs to repeat the run or to distrust it.
@@ -154,7 +157,8 @@ type Provenance struct {
 	Engine   string            `json:"engine"` // docker, process
 	Reason   string            `json:"reason"` // why this engine
 	Details  map[string]string `json:"details"`
-	Images   map[string]string `json:"images"` // digest by service
+	Images   map[string]string `json:"images"`             // digest by service
+	Versions map[string]string `json:"versions,omitempty"` // by service, of its programs, where the image says them
 	Seed     int64             `json:"seed"`
 	Scenario string            `json:"scenario"` // file name
 	SHA256   string            `json:"sha256"`   // of the scenario's text

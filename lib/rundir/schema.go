@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
@@ -47,6 +48,10 @@ func words(t reflect.Type) []string {
 		for _, f := range []slo.Form{slo.Absolute, slo.Ratio, slo.Difference} {
 			say(string(f))
 		}
+	case reflect.TypeFor[record.Answer]():
+		for _, a := range []record.Answer{record.Met, record.Unmet, record.Unknown} {
+			say(string(a))
+		}
 	case reflect.TypeFor[slo.Severity]():
 		for _, s := range []slo.Severity{slo.SeverityFail, slo.SeverityWarn} {
 			say(string(s))
@@ -66,6 +71,25 @@ func notes() map[string]string {
 		"Arm.metrics":           "over measured load; the key is the metric as in objectives, without arm and phase, labels sorted",
 		"Arm.phases":            "the same by phase: before, during, after the faults",
 		"Arm.requests":          "the same by the request's name",
+		"Run.scaling":           "where a search for capacity was made with several scales of one service",
+		"Load.capacity":         "the load is a search for the highest rate; then rate and for are 0",
+		"Trial.holds":           "of a search for capacity, in the order in which they were tried",
+		"Search.while":          "the condition that a hold must meet",
+		"Search.hold":           "how long each rate is held",
+		"Hold.at":               "start, since that of the first hold",
+		"Hold.offered":          "requests that really went out per second",
+		"Hold.achieved":         "answers per second",
+		"Hold.goodput":          "good answers per second",
+		"Hold.p99":              "over all requests; null: it never came, or there was no request",
+		"Hold.answer":           "unknown: it cannot be told, whatever the target did",
+		"Hold.why":              "why it was not met, or cannot be told",
+		"Scaling.fit":           "the Universal Scalability Law over all trials that count; absent: refused says why",
+		"Size.efficiency":       "capacity per node over that of the smallest size, within each block",
+		"Fit.lambda":            "throughput of one node, 1/s",
+		"Fit.sigma":             "contention",
+		"Fit.kappa":             "coherency",
+		"Fit.peak":              "nodes at which the law's throughput is highest; no-data: more nodes never make it less, as far as is shown",
+		"Fit.curve":             "the law, and its pointwise two-sided 95 % interval",
 		"Value.value":           "null unless state is ok; for censored the point up to which it did not happen",
 		"Value.low":             "lower end of the two-sided 95 % interval, null if there is none or it is not finite",
 		"Value.high":            "its upper end",
@@ -115,6 +139,7 @@ func notes() map[string]string {
 		"Provenance.engine":     "docker or process",
 		"Provenance.reason":     "why this engine",
 		"Provenance.images":     "digest by service",
+		"Provenance.versions":   "by service: its programs' versions, as its image says",
 		"Provenance.sha256":     "of the scenario's text",
 		"Provenance.notes":      "what was rewritten in the Compose files",
 	}

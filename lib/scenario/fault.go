@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
@@ -23,7 +24,7 @@ func (b *builder) faults(items []item, load Load, header string) []Fault {
 			whole = false
 			continue
 		}
-		b.condition(f, load, header)
+		b.condition(f, "when", load.Requests, header, time.Second, "one second")
 		one, ok := b.fault(f, load)
 		if !ok {
 			whole = false
@@ -289,15 +290,15 @@ func Anywhere(f Fault, kind fault.Kind) bool {
 		!slices.ContainsFunc(kind.Params, func(p fault.Param) bool { return p.Alone && f.Params.Has(p.Name) })
 }
 
-// condition checks what `when` measures against the load.
-func (b *builder) condition(f *fields, load Load, header string) {
-	c, ok := f.at["when"].v.(slo.Condition)
+// condition checks what `when` or `while` measures against the load. It is judged on so much of it: "one second", "a hold".
+func (b *builder) condition(f *fields, key string, requests []load.Request, header string, length time.Duration, on string) {
+	c, ok := f.at[key].v.(slo.Condition)
 	if !ok {
 		return
 	}
-	at := f.at["when"].node
+	at := f.at[key].node
 	var names []string
-	for _, q := range load.Requests {
+	for _, q := range requests {
 		names = append(names, q.Name)
 	}
 	for _, m := range c.Metrics() {
@@ -308,9 +309,9 @@ func (b *builder) condition(f *fields, load Load, header string) {
 		if m.Ref.Metric == "balance" && header == "" {
 			b.wrongAt(place, "balance needs a header that the target does not name").expect("node_header in target, such as node_header: X-Node")
 		}
-		if len(m.Ref.Args) > 0 && m.Ref.Args[0] > 1 {
-			b.wrongAt(place, "a condition is judged on one second, which has no window of %s", short(time.Duration(m.Ref.Args[0]*float64(time.Second)))).
-				expect("a window of at most 1s")
+		if len(m.Ref.Args) > 0 && length > 0 && m.Ref.Args[0] > length.Seconds() {
+			b.wrongAt(place, "a condition is judged on %s, which has no window of %s", on, short(time.Duration(m.Ref.Args[0]*float64(time.Second)))).
+				expect("a window of at most %s", short(length))
 		}
 	}
 }

@@ -43,7 +43,8 @@ func FuzzParse(f *testing.F) {
 // checkWhole checks what users of a scenario rely on.
 func checkWhole(t *testing.T, s *scenario.Scenario) {
 	t.Helper()
-	if s.Name == "" || s.Repeats < 1 || len(s.Arms) == 0 || len(s.Load.Requests) == 0 || !(s.Load.Rate > 0) || s.Load.For <= 0 || s.Load.Timeout <= 0 {
+	if s.Name == "" || s.Repeats < 1 || len(s.Arms) == 0 || len(s.Load.Requests) == 0 || s.Load.Timeout <= 0 ||
+		s.Load.Capacity == nil && (!(s.Load.Rate > 0) || s.Load.For <= 0) {
 		t.Errorf("an empty scenario: %+v", s)
 	}
 	for _, v := range s.Verify {
@@ -99,5 +100,8 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 		if o.Name == "" || o.Text == "" || o.Check.L == nil || o.Check.R == nil || o.Margin < 0 {
 			t.Errorf("an empty objective: %+v", o)
 		}
+	}
+	if c := s.Load.Capacity; c != nil && (!(c.From > 0) || c.To < c.From || c.Hold <= 0 || len(c.While.Comparisons) == 0) {
+		t.Fatalf("an empty search: %+v", c)
 	}
 }

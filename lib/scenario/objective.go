@@ -121,6 +121,16 @@ func (c *checker) metric(m slo.Metric) slo.Metric {
 		c.request(m)
 	}
 	spec, _ := analysis.SpecOf(m.Ref.Metric)
+	switch searches := c.s.Load.Capacity != nil; {
+	case spec.Search && !searches:
+		c.wrongAt(c.word(m, m.Ref.Metric), "%s is what a search finds, and this load has a rate", m.Ref.Metric).
+			expect("capacity in load, such as capacity: {while: \"p99 <= 100ms\", from: 50/s, to: 5000/s, hold: 10s}; or another metric")
+		return m
+	case !spec.Search && searches:
+		c.wrongAt(c.word(m, m.Ref.Metric), "a search for capacity has no %s: each of its holds has a rate of its own", m.Ref.Metric).
+			expect("capacity; or %s inside while; or rate and for in load", m.Ref.Metric)
+		return m
+	}
 	if spec.OfFault {
 		m = c.fault(m, arm)
 	}

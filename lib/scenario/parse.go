@@ -83,6 +83,7 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 	b.arms(s, top)
 	b.baseline(s, top)
 	b.verify(s, top)
+	b.searched(s, load, get[*fields](top, "target", nil).text("node_header"))
 	b.objectives(s, top)
 	if len(b.errs) == 0 {
 		b.fillIn(s, load)
@@ -131,7 +132,13 @@ func (b *builder) arms(s *Scenario, top *fields) {
 	base.Faults = b.faults(get[[]item](top, "faults", nil), s.Load, base.NodeHeader)
 	arms := get[[]item](top, "arms", nil)
 	b.allArms = !top.has("arms") || len(arms) == len(top.valueOf("arms").Content)/2
-	if !top.has("arms") {
+	switch {
+	case top.has("arms") && top.has("sweep"):
+		b.wrong(top.at["sweep"].key, "a sweep makes the arms, and here are arms too").expect("sweep or arms")
+	case top.has("sweep"):
+		b.sweep(s, base, get[*fields](top, "sweep", nil))
+		b.allArms = s.Sweep != nil && len(s.Sweep.Scale) > 0 && len(b.errs) == errors
+	case !top.has("arms"):
 		base.Name, base.Scale = DefaultArm, map[string]int{}
 		if target != nil {
 			base.Line = b.head(target.node).Line
@@ -185,11 +192,14 @@ func (b *builder) arm(base Arm, i item, load Load) Arm {
 
 func (b *builder) baseline(s *Scenario, top *fields) {
 	s.Baseline = top.text("baseline")
+	if !top.has("baseline") {
+		s.Baseline = s.smallest()
+	}
 	names := armNames(s)
 	switch {
 	case s.Baseline != "" && b.allArms && !slices.Contains(names, s.Baseline):
 		b.wrong(top.valueOf("baseline"), "no arm is named %q", s.Baseline).near(s.Baseline, names).expect("%s", list(names, "or"))
-	case len(names) > 1 && !top.has("baseline"):
+	case len(names) > 1 && s.Baseline == "" && !top.has("baseline"):
 		b.wrong(b.head(top.valueOf("arms")), "of %d arms, none is the baseline", len(names)).
 			expect("baseline: %s at the top level", list(names, "or"))
 	}

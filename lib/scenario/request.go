@@ -19,7 +19,11 @@ func (b *builder) load(f *fields) Load {
 	l := Load{
 		Rate: get(f, "rate", 0.0), For: f.duration("for", 0),
 		Warmup: f.duration("warmup", DefaultWarmup), Timeout: f.duration("timeout", DefaultTimeout),
-		Keys: uint64(get(f, "keys", int64(0))),
+		Keys:     uint64(get(f, "keys", int64(0))),
+		Capacity: b.search(f),
+	}
+	if f.has("rate") && !f.has("for") {
+		b.wrong(b.head(f.node), "load lacks %q", "for").expect("for: %s", duration{})
 	}
 	if l.Rate > 0 && l.For > 0 && l.Rate*l.For.Seconds() < 1 {
 		b.wrong(f.valueOf("for"), "there is no request in it").expect("at least %s at this rate", time.Duration(float64(time.Second)/l.Rate))

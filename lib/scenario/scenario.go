@@ -17,7 +17,8 @@ type Scenario struct {
 	Source     []byte // the file's text
 	Name       string
 	Hypothesis string
-	Arms       []Arm // in the order of the file; without `arms` there is one, named "target"
+	Arms       []Arm // in the order of the file; without `arms` and `sweep` there is one, named "target"
+	Sweep      *Sweep
 	Baseline   string
 	Load       Load
 	Verify     []Verify
@@ -44,6 +45,12 @@ type Arm struct {
 	Line       int
 }
 
+// A Sweep is what `sweep` says: one arm for each scale of a service. Arms has them; nil if the file has no sweep.
+type Sweep struct {
+	Service string
+	Scale   []int // in the order of the file
+}
+
 // Ready says when a target is ready for load.
 type Ready struct {
 	Path   string // polled through the ingress; "" means a TCP connect
@@ -65,6 +72,14 @@ type Load struct {
 	Keys     uint64         // how many keys .Key gives; 0: one for each request or session
 	Requests []load.Request // the steps of sessions among them
 	Sessions []load.Session
+	Capacity *Capacity // nil: Rate and For say it
+}
+
+// A Capacity is a search for the highest rate, instead of a rate.
+type Capacity struct {
+	While    slo.Condition // what a hold must meet
+	From, To float64       // per second
+	Hold     time.Duration // how long each rate is held
 }
 
 // A Verify says how the writes of one request are read back after the load.

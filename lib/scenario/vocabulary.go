@@ -66,14 +66,14 @@ func vocabulary(kinds fault.Kinds) *keys {
 		{name: "arms", doc: "variants of the target, by name", def: "one arm named target", form: table{
 			what: "arms by name, such as single: {scale: {app: 1}}", names: anyName, of: armKeys(faults), min: 1, max: 50,
 		}},
-		{name: "baseline", doc: "the arm that the others are compared with; required with two or more", form: anyName},
+		{name: "sweep", doc: "instead of arms: one arm for each scale of a service, named SERVICE-SCALE", form: sweepKeys()},
+		{name: "baseline", doc: "the arm that the others are compared with; required with two or more", def: "of a sweep the smallest scale", form: anyName},
 		{name: "load", doc: "the requests that are sent", required: true, form: loadKeys()},
 		{name: "faults", doc: "what is broken, and when", form: faults},
 		{name: "objectives", doc: "what must hold", form: many{of: objectiveForm(), what: "a list of comparisons, such as - cluster.availability >= 99%", max: 200}},
 		{name: "repeats", doc: "blocks; in each, every arm has one trial", def: "6", form: integer{what: "a whole number", min: 1, max: 1000, ranges: true}},
 		{name: "seed", doc: "where all randomness comes from", def: "1", form: integer{what: "a whole number", min: math.MinInt64, max: math.MaxInt64}},
 		{name: "engine", doc: "what runs the target", def: "docker if an engine answers, else process", form: enum{words: []string{"docker", "process"}, later: []string{"swarm"}}},
-		{name: "sweep", later: true, instead: "arms, one for each scale"},
 		{name: "verify", doc: "acknowledged writes that are read back after the load", form: many{
 			of: verifyKeys(), what: "a list of what is read back, such as - {of: write, read: GET /kv/1, contains: x}", min: 1, max: 20,
 		}},
@@ -134,10 +134,11 @@ func armKeys(faults form) *keys {
 
 func loadKeys() *keys {
 	return &keys{
-		name: "load", brief: "a mapping, such as {rate: 300/s, for: 60s, requests: [GET /]}",
+		name: "load", brief: "a mapping, such as {rate: 300/s, for: 60s, requests: [GET /]}", groups: []string{"rate"},
 		list: []key{
-			{name: "rate", doc: "requests sent, on schedule however slow the answers are", required: true, form: rate{1e6}},
-			{name: "for", doc: "how long load is measured; the warm-up comes before it", required: true, form: duration{time.Millisecond, day}},
+			{name: "rate", doc: "requests sent, on schedule however slow the answers are", form: rate{1e6}, group: "rate"},
+			{name: "capacity", doc: "a search for the highest rate, instead of a rate", form: capacityKeys(), group: "rate"},
+			{name: "for", doc: "how long load is measured; the warm-up comes before it; required with a rate", form: duration{time.Millisecond, day}},
 			{name: "warmup", doc: "load before the measurement", def: "5s", form: duration{0, day}},
 			{name: "timeout", doc: "from the due time; later is bad", def: "5s", form: duration{time.Millisecond, time.Hour}},
 			{name: "arrivals", doc: "how requests are spread", def: "uniform", form: enum{words: []string{"uniform"}, later: []string{"poisson"}}},
@@ -145,7 +146,6 @@ func loadKeys() *keys {
 				of: requestForm{either{requestLine, requestKeys(false)}, sessionKeys()}, what: "a list of requests, such as - GET /", min: 1, max: maxRequests,
 			}},
 			{name: "stages", later: true, instead: "rate and for"},
-			{name: "capacity", later: true, instead: "rate and for"},
 			{name: "connections", later: true},
 			{name: "keepalive", later: true},
 			{name: "http2", later: true},

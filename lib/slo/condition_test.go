@@ -64,7 +64,8 @@ func TestParseConditionErrors(t *testing.T) {
 		{"p98 > 1s", "p98", "unknown metric", "p90"},
 		{"p99 > 99%", "p99 > 99%", "compared with", ""},
 		{"1 > 2", "1 > 2", "nothing is measured", ""},
-		{"capacity > 1/s", "capacity", "lacks it", ""},
+		{"capacity > 1/s", "capacity", "known only after it", ""},
+		{"affordable > 1", "affordable", "lacks it", ""},
 		{strings.Repeat("p99 > 1s and ", 100) + "p99 > 1s", strings.Repeat("p99 > 1s and ", 100) + "p99 > 1s", "too long", ""},
 	} {
 		_, err := slo.ParseCondition(c.text)

@@ -463,6 +463,9 @@ func (p *parser) plain(spec analysis.Spec, before []span, name span) error {
 	if len(before) > 0 {
 		return before[0].wrong("a condition names no arm: it is about its own trial").expect("%s alone", spec.Name)
 	}
+	if spec.Search {
+		return name.wrong("%s is what a search finds, and known only after it", spec.Name).expect("a metric such as availability, p99 or error_rate")
+	}
 	if spec.OfFault {
 		return name.wrong("%s is about a fault, and known only after it", spec.Name).expect("a metric such as availability, p99 or error_rate")
 	}

@@ -21,6 +21,13 @@ type Driver interface {
 	Up(ctx context.Context, s Spec) (Cluster, error)
 }
 
+// A Versioner is a driver whose images may say which versions of which programs they hold.
+type Versioner interface {
+	// Versions returns, by service, what the images of a prepared target say: "haproxy 3.0.11". A service whose image
+	// says nothing is not in it.
+	Versions(ctx context.Context, t *Target) (map[string]string, error)
+}
+
 // A Cluster is one running target. Drivers add the abilities they have by
 // implementing [Killer], [Stopper], [Pauser], [Scaler] on it.
 type Cluster interface {

@@ -7,6 +7,8 @@ const (
 	LabelHost  = "bench.tutti.host"  // id of the machine that the harness runs on
 	LabelRole  = "bench.tutti.role"  // node, agent, helper, network, volume
 	LabelZone  = "tutti.zone"        // a user's: which zone a service is in
+
+	LabelVersion = "tutti.version" // on an image: the programs in it and their versions, "haproxy 3.0.11"
 )
 
 // Environment variables that drivers set for our own node programs.

@@ -4,6 +4,7 @@ package target
 
 import (
 	"fmt"
+	"io/fs"
 	"net/url"
 	"time"
 )
@@ -30,6 +31,7 @@ type Service struct {
 	Environment map[string]string
 	Networks    map[string]Attachment
 	Mounts      []Mount
+	Files       []File       // put into every new node before it starts
 	Healthcheck *Healthcheck // nil: the image's own, if any; Disable: none
 	DependsOn   []Dependency
 	Scale       int // replicas, where neither arm nor fault says otherwise
@@ -106,6 +108,14 @@ type Mount struct {
 	Target   string
 	ReadOnly bool
 	Size     int64 // tmpfs: bytes
+}
+
+// A File is a file whose contents stand in the Compose file.
+type File struct {
+	Target   string // absolute path inside the node
+	Content  string
+	Mode     fs.FileMode
+	UID, GID int
 }
 
 // A Healthcheck is a Compose healthcheck. Zero durations and counts mean the engine's defaults.

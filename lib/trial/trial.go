@@ -6,6 +6,8 @@
 //
 // The target is made ready again, and read back, where the scenario verifies writes; keys are judged where several of those share one.
 //
+// Where the load is a search for capacity, there are no faults, and one load after the other: see [record.Hold].
+//
 // What a fault needs beside its nodes is armed before the load, on every node that it may hit. It fires at its time,
 // after another fault's measured onset or heal, or once its condition held in a full second of the load, which is known
 // up to the requests' timeout, and never more than a bin of the grid, after that second. It ends when its time or
@@ -60,6 +62,7 @@ type Hooks struct {
 	Started func(zero time.Time) // the clock of measured load, on the harness's clock; the warm-up runs
 	Bin     func(record.Bin)
 	Event   func(record.Event)
+	Hold    func(record.Hold) // of a search, when it begins, without an answer, and when it is judged
 }
 
 func (h Hooks) stage(s string) {
@@ -127,11 +130,16 @@ func (r *run) blank() *record.Recording {
 	for i, q := range p.Load.Requests {
 		names[i] = q.Name
 	}
-	return &record.Recording{Header: record.Header{
+	rec := &record.Recording{Header: record.Header{
 		Version: record.Version, Run: r.Spec.Run, Arm: p.Arm, Block: p.Block, Order: p.Order, Seed: p.Seed,
 		Warmup: p.Load.Rate.Warmup, For: p.Load.Rate.For, Timeout: p.Load.Timeout,
 		Rate: p.Load.Rate.PerSecond, Requests: names, Attempts: p.Load.AttemptsHeader != "",
 	}}
+	if c := p.Capacity; c != nil {
+		rec.Capacity = &record.Capacity{While: c.While.Text, From: c.From, To: c.To, Hold: c.Hold}
+		rec.Rate, rec.For = 0, 0
+	}
+	return rec
 }
 
 func (r *run) nodes(of []target.Node) []record.Node {
@@ -181,6 +189,9 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 	dial, err := r.ready(ctx, client)
 	if err != nil {
 		return notReady(ctx, err)
+	}
+	if r.Plan.Capacity != nil {
+		return r.search(ctx, client, dial)
 	}
 	in := r.newInjector(cluster, client, dial)
 	defer in.close()

@@ -138,6 +138,11 @@ func (w *watch) finish(r *record.Recording) {
 	for i := range r.Bins { // names learnt since: a replica added while load ran
 		w.rename(&r.Bins[i])
 	}
+	for i := range r.Holds {
+		for k := range r.Holds[i].Bins {
+			w.rename(&r.Holds[i].Bins[k])
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.zero.IsZero() {

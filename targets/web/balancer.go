@@ -26,19 +26,29 @@ const (
 	LeastConn  Policy = "least-conn"  // the one with the fewest open requests; in turn among equals
 )
 
-// A Balancer spreads requests over the addresses of one host name. Paths below /balancer/ are its
+// A Source knows the addresses of the nodes, such as a discovery service does.
+type Source interface {
+	// Watch tells all addresses, each as host:port: those that there are, and again whenever they change. It returns when
+	// ctx ends, or with the reason why it can tell no more; then it is called again after a while. It does not call
+	// tell once it has returned.
+	Watch(ctx context.Context, tell func(addresses []string)) error
+}
+
+// A Balancer spreads requests over the addresses of one host name, or those of a Source. Paths below /balancer/ are its
 // own: /balancer/healthz answers 200 while an upstream is in, /balancer/status tells all it knows.
 //
 // An address that the name gains is tried at once and takes requests when a health
 // check has passed. One that the name loses stays until it has been out for
 // Forget: DNS often forgets a dead node at once, and losing it that way would be the resolver's
-// work, not the balancer's.
+// work, not the balancer's. One that a Source withdraws gets no further request: a node that leaves says so
+// there. A Source that names nobody is not believed, since one that lost its data looks the same.
 type Balancer struct {
-	To     *url.URL // http://name:port
+	To     *url.URL // http://name:port; not read where there is a Source
 	Listen string   // address to listen on
 	Policy Policy
 
 	Check        string        // path of the health check; "" is none: all that the name gives are in
+	CheckMode    string        // "" is [CheckHTTP]
 	Interval     time.Duration // from one check's start to the next's
 	CheckTimeout time.Duration // of one check
 	Fails        int           // checks failed in a row that take an upstream out
@@ -46,20 +56,28 @@ type Balancer struct {
 	PassiveFails int           // requests in a row that could not connect, which take it out too; 0 is none
 
 	Retries         int           // further upstreams tried for a request that failed
-	ConnectTimeout  time.Duration // to connect to an upstream
+	ConnectTimeout  time.Duration // to connect to an upstream; 0 is no limit but the system's
 	ResponseTimeout time.Duration // from request sent to response headers
 
-	Resolve time.Duration // how often the name is looked up
-	Forget  time.Duration // how long an upstream that the name lost must be out before it is dropped
-	Drain   time.Duration // limit on finishing open requests at the end
+	Resolve  time.Duration // how often the name is looked up
+	CacheDNS bool          // only until it is found
+	Forget   time.Duration // how long an upstream that the name lost must be out before it is dropped
+	Drain    time.Duration // limit on finishing open requests at the end
 
 	// Lookup finds the addresses of a name; nil is [hosts.Lookup].
 	Lookup func(ctx context.Context, name, port string) ([]string, error)
+	// Source says where the nodes are, instead of To and Lookup; nil is none.
+	Source Source
 	Log    *slog.Logger // told of upstreams that come and go; nil is silent
+
+	found []string // what the name was, for CacheDNS
 }
 
-// Run listens and serves until ctx ends, then lets open requests finish.
+// Run listens and serves until ctx ends, then lets open requests finish. Settings that make no sense are an error.
 func (b *Balancer) Run(ctx context.Context) error {
+	if err := b.valid(); err != nil {
+		return fmt.Errorf("balancer: %w", err)
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", b.Listen)
 	if err != nil {
@@ -84,7 +102,11 @@ func (b *Balancer) Serve(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	log.Info("balancer serves", "address", l.Addr().String(), "to", b.To.String(), "policy", b.Policy)
+	to := "a source of addresses"
+	if b.Source == nil {
+		to = b.To.String()
+	}
+	log.Info("balancer serves", "address", l.Addr().String(), "to", to, "policy", b.Policy)
 	err := serve(ctx, srv, l, b.Drain, func(context.Context) {})
 	stop()
 	<-done
@@ -240,7 +262,12 @@ func (r *releasing) Close() error {
 	return r.ReadCloser.Close()
 }
 
-func (b *Balancer) lookup(ctx context.Context) ([]string, error) {
+// lookup looks the name up. It is called by one goroutine at a time.
+func (b *Balancer) lookup(ctx context.Context) (found []string, err error) {
+	if b.CacheDNS && len(b.found) > 0 {
+		return b.found, nil
+	}
+	defer func() { b.found = found }()
 	find := b.Lookup
 	if find == nil {
 		find = hosts.Lookup

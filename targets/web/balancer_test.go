@@ -356,6 +356,50 @@ func TestNameServerThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
+// registry is a source that tells what it is given.
+type registry chan []string
+
+func (r registry) Watch(ctx context.Context, tell func([]string)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case found := <-r:
+			if found == nil {
+				return errors.New("the registry is gone")
+			}
+			tell(found)
+		}
+	}
+}
+
+func TestSourceTellsWhoComesAndGoes(t *testing.T) {
+	one, two := startNode(t, "app-1"), startNode(t, "app-2")
+	source := make(registry)
+	lb, _ := balance(t, func(b *web.Balancer) { b.To, b.Source = nil, source })
+	source <- []string{one.addr, two.addr}
+	eventually(t, "both are in", func() bool { return slices.Equal(in(t, lb), []string{"app-1", "app-2"}) })
+
+	source <- []string{two.addr} // withdrawn, though it is well
+	eventually(t, "the one that withdrew is dropped", func() bool { return len(status(t, lb).Upstreams) == 1 })
+	if by := count(t, lb, 4); by["app-2"] != 4 {
+		t.Errorf("4 requests went to %v", by)
+	}
+
+	source <- []string{}
+	eventually(t, "the empty list is noted", func() bool { return status(t, lb).Problem != "" })
+	source <- nil
+	eventually(t, "the error is noted", func() bool { return strings.Contains(status(t, lb).Problem, "gone") })
+	if by := count(t, lb, 4); by["app-2"] != 4 {
+		t.Errorf("without its source it sent 4 requests to %v", by)
+	}
+	source <- []string{one.addr, two.addr} // it is asked again
+	eventually(t, "both are in again", func() bool { return len(in(t, lb)) == 2 })
+	if s := status(t, lb); s.Problem != "" {
+		t.Errorf("the problem is over, and it says %q", s.Problem)
+	}
+}
+
 func TestUnknownNamesAreAddresses(t *testing.T) {
 	nameless := start(t, &handler{func(http.ResponseWriter, *http.Request) {}}, "127.0.0.1:0")
 	rude := start(t, &handler{func(w http.ResponseWriter, _ *http.Request) {

@@ -58,12 +58,21 @@ func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.DurationVar(&n.Jitter, "jitter", 0, "longest addition to -delay, by the request's number")
 	fs.IntVar(&n.Work, "work", 0, "`rounds` of SHA-256 for each answer")
 	fs.StringVar(&n.Journal, "journal", "", "`file` to which every answer is appended before it is given; empty is none")
+	var sessions string
+	fs.StringVar(&sessions, "sessions", sessionsWithClient, "where sessions are kept: "+sessionsWithClient+", "+sessionsInMemory+" or a `folder`, which nodes may share")
+	fs.DurationVar(&n.Sessions.Late, "acks-early", 0, "how long after the answer a session is stored in the folder of -sessions")
+	fs.StringVar(&n.Dependency.URL, "dependency", "", "`URL` that is asked before each answer; empty is none")
+	fs.IntVar(&n.Dependency.Limit, "dependency-limit", 8, "requests that ask the dependency at once, one more gets a 503; 0 is no limit")
+	fs.DurationVar(&n.Dependency.Timeout, "dependency-timeout", 300*time.Millisecond, "limit on asking the dependency")
+	fs.IntVar(&n.AtOnce, "at-once", 0, "`requests` that are worked on at once, even if their clients have gone; 0 is all")
 	fs.DurationVar(&n.StartDelay, "start-delay", 0, "how long /healthz says no after the start")
 	fs.DurationVar(&n.LameDuck, "lame-duck", 2*time.Second, "how long it serves on after SIGTERM while /healthz says no")
 	fs.DurationVar(&n.Drain, "drain", 8*time.Second, "limit on all that comes after SIGTERM")
 	fs.IntVar(&n.SlowReplica, "slow-replica", 0, "the `replica` (1, 2, …) that is slow; 0 is none")
 	fs.IntVar(&n.SlowShare, "slow-share", 0, "`percent` of its requests that are slow, of every node's without -slow-replica; 0 is all")
 	fs.DurationVar(&n.SlowDelay, "slow-delay", 50*time.Millisecond, "what the slow replica adds to -delay")
+	fs.IntVar(&n.Leak, "leak", 0, "`bytes` that each request leaves in memory")
+	fs.BoolVar(&n.HideDrain, "hide-drain", false, "/healthz goes on saying yes after SIGTERM")
 	fs.Uint64Var(&n.FailEvery, "fail-every", 0, "every `n`-th request gets a 500; 0 is none")
 	fs.Uint64Var(&n.ResetEvery, "reset-every", 0, "every `n`-th request on a reused connection is reset; 0 is none")
 	fs.DurationVar(&n.FreezeAt, "freeze-at", 5*time.Second, "when it freezes, counted from its first request")
@@ -75,6 +84,13 @@ func runNode(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.Uint64Var(&n.StoreTwice, "store-twice", 0, "every `n`-th write is kept twice over; 0 is none")
 	if err := parse(fs, args, 0); err != nil {
 		return err
+	}
+	n.Sessions.set(sessions)
+	if n.Sessions.Late != 0 && n.Sessions.Dir == "" {
+		return misused(fs, errors.New("-acks-early wants a folder in -sessions"))
+	}
+	if n.Sessions.Late < 0 || n.AtOnce < 0 || n.Leak < 0 || n.Dependency.Limit < 0 || n.Dependency.Timeout <= 0 {
+		return misused(fs, errors.New("-acks-early, -at-once, -leak and -dependency-limit must be at least 0, -dependency-timeout above 0"))
 	}
 	if n.SlowShare < 0 || n.SlowShare > 100 {
 		return misused(fs, errors.New("-slow-share must be 0 to 100"))
@@ -97,15 +113,17 @@ func runBalancer(ctx context.Context, args []string, _, stderr io.Writer) error 
 	fs.StringVar(&b.Listen, "listen", ":8080", "`address` to listen on; the host part is "+target.EnvListen+" where that is set")
 	fs.StringVar(&policy, "policy", string(RoundRobin), "how to choose: "+string(RoundRobin)+" or "+string(LeastConn))
 	fs.StringVar(&b.Check, "check", "/healthz", "`path` of the health check; empty is none")
+	fs.StringVar(&b.CheckMode, "check-mode", CheckHTTP, "what a health check wants: "+CheckHTTP+", a good answer, or "+CheckConnect+", a connection alone")
 	fs.DurationVar(&b.Interval, "interval", 500*time.Millisecond, "between health checks of a node")
 	fs.DurationVar(&b.CheckTimeout, "check-timeout", 250*time.Millisecond, "limit on a health check")
 	fs.IntVar(&b.Fails, "fails", 2, "failed checks in a row that take a node out")
 	fs.IntVar(&b.Passes, "passes", 1, "passed checks in a row that bring it back")
 	fs.IntVar(&b.PassiveFails, "passive-fails", 0, "requests in a row that cannot connect, which take a node out too; 0 is none")
 	fs.IntVar(&b.Retries, "retries", 0, "further nodes to try for a request that failed")
-	fs.DurationVar(&b.ConnectTimeout, "connect-timeout", 500*time.Millisecond, "limit on connecting to a node")
+	fs.DurationVar(&b.ConnectTimeout, "connect-timeout", 500*time.Millisecond, "limit on connecting to a node; 0 is none")
 	fs.DurationVar(&b.ResponseTimeout, "response-timeout", 5*time.Second, "limit on waiting for a node's response headers; 0 is none")
 	fs.DurationVar(&b.Resolve, "resolve", time.Second, "how often the name is looked up")
+	fs.BoolVar(&b.CacheDNS, "cache-dns", false, "the name is not looked up again once it was found")
 	fs.DurationVar(&b.Forget, "forget", 30*time.Second, "how long a node that the name lost must be out before it is dropped")
 	fs.DurationVar(&b.Drain, "drain", 8*time.Second, "limit on finishing open requests after SIGTERM")
 	if err := parse(fs, args, 0); err != nil {

@@ -34,6 +34,10 @@ type Node struct {
 	Delay  time.Duration // pause before each answer
 	Jitter time.Duration // longest addition to Delay; a function of the request's number
 	Work   int           // rounds of SHA-256 for each answer
+	AtOnce int           // requests that are worked on at once; the others wait. 0: all are
+
+	Sessions   Sessions   // where /session/ID/STEP is kept; all the state that a client can miss
+	Dependency Dependency // what is asked before each answer
 
 	// Journal is a file to which every answer is appended before it is given. While it cannot be written requests get a
 	// 500, and /healthz says no. "" is none.
@@ -50,6 +54,8 @@ type Node struct {
 	SlowReplica int           // the replica (1, 2, …) that is slow; 0 is none, unless SlowShare is set
 	SlowShare   int           // percent of its requests that are slow; 0 is all. Without SlowReplica: of every node's
 	SlowDelay   time.Duration // what it adds to Delay
+	Leak        int           // bytes that each request leaves in memory
+	HideDrain   bool          // /healthz goes on saying yes after it was asked to stop
 	FailEvery   uint64        // every n-th request gets a 500; 0 is none
 	ResetEvery  uint64        // every n-th request on a reused connection is reset; 0 is none
 	FreezeAt    time.Duration // when it freezes, once, counted from the first request
@@ -62,6 +68,8 @@ type Node struct {
 
 	Log *slog.Logger // told of starting and stopping; nil is silent
 
+	turns    turns
+	leak     leak
 	draining atomic.Bool
 	started  time.Time
 	journal  journal
@@ -78,6 +86,8 @@ type Truth struct {
 	OK       uint64    `json:"ok"`             // answered with 200
 	Failed   uint64    `json:"failed"`         // answered with 500 on purpose
 	Unkept   uint64    `json:"unkept"`         // answered with 500 because the journal could not be written
+	Unknown  uint64    `json:"unknown"`        // answered with 409: a step of a session that it does not know
+	Without  uint64    `json:"without"`        // answered with 503: the dependency was not to be had, or too many waited
 	Reset    uint64    `json:"reset"`          // connection reset on purpose
 	Gone     uint64    `json:"gone"`           // the client left first
 	Reused   uint64    `json:"reused"`         // came on a connection that had carried a request before
@@ -125,11 +135,16 @@ func (n *Node) Serve(ctx context.Context, l net.Listener) error {
 			return context.WithValue(ctx, connKey{}, new(atomic.Uint64))
 		},
 	}
+	storing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stored := make(chan error, 1)
+	go func() { stored <- n.Sessions.run(storing) }()
 	log.Info("node serves", "node", n.Name, "address", l.Addr().String())
 	err := serve(ctx, srv, l, n.Drain, func(end context.Context) {
 		n.draining.Store(true)
 		_ = pause(end, n.LameDuck) // cut short by Drain, which Shutdown then says
 	})
+	stop()
+	err = errors.Join(err, <-stored)
 	log.Info("node ends", "node", n.Name, "error", err)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
@@ -167,7 +182,7 @@ func (n *Node) health(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set(HeaderNode, n.Name)
 	switch {
-	case n.draining.Load():
+	case n.draining.Load() && !n.HideDrain:
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 	case time.Since(n.started) < n.StartDelay:
 		http.Error(w, "starting", http.StatusServiceUnavailable)
@@ -185,46 +200,83 @@ func (n *Node) answer(w http.ResponseWriter, r *http.Request) {
 		resetConnection(w)
 		return
 	}
-	ctx := r.Context()
-	err := n.hold(ctx)
-	if err == nil {
-		err = pause(ctx, n.delay(number))
-	}
-	sum := work(number, n.Work)
-	if err == nil {
-		// One frozen while it works cannot answer either.
-		err = n.hold(ctx)
-	}
-	fail := n.FailEvery > 0 && number%n.FailEvery == 0
-	if fail && err == nil {
-		orSilent(n.Log).Info("failed on purpose", "request", number)
-	}
-	var kept error
-	if err == nil && !fail {
-		kept = n.journal.write(fmt.Sprintf("%d %x\n", number, sum))
-	}
+	sum, err := n.handle(r, number)
 	n.mu.Lock()
-	switch {
-	case err != nil:
-		n.truth.Gone++
-	case fail:
-		n.truth.Failed++
-	case kept != nil:
-		n.truth.Unkept++
-	default:
-		n.truth.OK++
-	}
+	status, count := n.meaning(err)
+	*count++
 	n.mu.Unlock()
 	w.Header().Set(HeaderNode, n.Name)
 	switch {
-	case err != nil: // nobody to tell
-	case fail:
-		http.Error(w, "failed on purpose", http.StatusInternalServerError)
-	case kept != nil:
-		http.Error(w, "the journal cannot be written", http.StatusInternalServerError)
-	default:
+	case r.Context().Err() != nil: // nobody to tell
+	case err == nil:
 		fmt.Fprintf(w, "hello from %s (%x)\n", n.Name, sum[:4])
+	default:
+		http.Error(w, err.Error(), status)
 	}
+}
+
+var (
+	errOnPurpose = errors.New("failed on purpose")
+	errJournal   = errors.New("the journal cannot be written")
+)
+
+// handle does all that comes before an answer, and says why it is not to be a good one. The sum depends on all the work.
+func (n *Node) handle(r *http.Request, number uint64) (sum [sha256.Size]byte, err error) {
+	ctx := r.Context()
+	if err := n.hold(ctx); err != nil {
+		return sum, err
+	}
+	done, err := n.turns.take(n.AtOnce)
+	if err != nil {
+		return sum, err
+	}
+	defer done()
+	working := ctx
+	if n.AtOnce > 0 {
+		working = context.WithoutCancel(ctx)
+	}
+	if err := pause(working, n.delay(number)); err != nil {
+		return sum, err
+	}
+	sum = work(number, n.Work)
+	n.leak.more(n.Leak)
+	if err := n.hold(ctx); err != nil { // one frozen while it works cannot answer either
+		return sum, err
+	}
+	if n.FailEvery > 0 && number%n.FailEvery == 0 {
+		orSilent(n.Log).Info("failed on purpose", "request", number)
+		return sum, errOnPurpose
+	}
+	if err := n.Dependency.ask(ctx); err != nil {
+		return sum, err
+	}
+	if id, step, ok := sessionOf(r); ok {
+		if err := n.Sessions.step(id, step); err != nil {
+			return sum, err
+		}
+	}
+	if n.journal.write(fmt.Sprintf("%d %x\n", number, sum)) != nil {
+		return sum, errJournal
+	}
+	return sum, nil
+}
+
+// meaning is the status that an outcome is answered with, and where it is counted. The caller holds the lock.
+func (n *Node) meaning(err error) (status int, count *uint64) {
+	t := &n.truth
+	switch {
+	case err == nil:
+		return http.StatusOK, &t.OK
+	case errors.Is(err, errOnPurpose):
+		return http.StatusInternalServerError, &t.Failed
+	case errors.Is(err, errUnknownSession):
+		return http.StatusConflict, &t.Unknown
+	case errors.Is(err, errDependency), errors.Is(err, errBusy), errors.Is(err, errSessions):
+		return http.StatusServiceUnavailable, &t.Without
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return 0, &t.Gone
+	}
+	return http.StatusInternalServerError, &t.Unkept
 }
 
 // arrive counts a request, gives it its number, from 1, and says whether its

@@ -56,7 +56,13 @@ func (p *pool) run(ctx context.Context) {
 	every := time.NewTicker(p.b.Resolve)
 	defer every.Stop()
 	for {
-		p.resolve(ctx)
+		if p.b.Source != nil {
+			p.problemIs(ctx, p.b.Source.Watch(ctx, func(found []string) { p.update(ctx, found) }))
+		} else if found, err := p.b.lookup(ctx); err != nil {
+			p.problemIs(ctx, err)
+		} else {
+			p.update(ctx, found)
+		}
 		select {
 		case <-ctx.Done():
 			p.mu.Lock()
@@ -71,23 +77,33 @@ func (p *pool) run(ctx context.Context) {
 	}
 }
 
-// resolve looks the name up. An answer that fails changes nothing: nodes do not
-// die of a name server.
-func (p *pool) resolve(ctx context.Context) {
-	found, err := p.b.lookup(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil {
-		if msg := err.Error(); msg != p.problem && ctx.Err() == nil {
-			p.log.Warn("upstreams cannot be looked up", "error", msg)
-			p.problem = msg
-		}
+// problemIs keeps why the upstreams are not known. It changes nothing else: nodes do not die of a name
+// server.
+func (p *pool) problemIs(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
 		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if msg := err.Error(); msg != p.problem {
+		p.log.Warn("upstreams cannot be looked up", "error", msg)
+		p.problem = msg
+	}
+}
+
+// update takes what was found: the whole list.
+func (p *pool) update(ctx context.Context, found []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.problem = ""
 	if len(found) > maxUpstreams {
 		p.log.Warn("upstreams beyond the limit are left out", "found", len(found), "limit", maxUpstreams)
 		found = found[:maxUpstreams]
+	}
+	if p.b.Source != nil && len(found) == 0 && len(p.ups) > 0 {
+		p.problem = "nobody is registered; those known before stay"
+		p.log.Warn(p.problem)
+		return
 	}
 	for _, u := range p.ups {
 		u.resolved = slices.Contains(found, u.address)
@@ -98,7 +114,8 @@ func (p *pool) resolve(ctx context.Context) {
 		}
 	}
 	p.ups = slices.DeleteFunc(p.ups, func(u *upstream) bool {
-		gone := !u.resolved && (p.b.Check == "" || !u.in && time.Since(u.since) >= p.b.Forget)
+		atOnce := p.b.Check == "" || p.b.Source != nil
+		gone := !u.resolved && (atOnce || !u.in && time.Since(u.since) >= p.b.Forget)
 		if gone {
 			p.log.Info("upstream dropped", "upstream", u.name, "address", u.address)
 			u.close()
@@ -147,7 +164,7 @@ func (p *pool) watch(ctx context.Context, u *upstream) {
 	every := time.NewTicker(p.b.Interval)
 	defer every.Stop()
 	for {
-		name, err := u.check(ctx, p.b.Check)
+		name, err := p.check(ctx, u)
 		if ctx.Err() != nil {
 			return
 		}
@@ -158,6 +175,25 @@ func (p *pool) watch(ctx context.Context, u *upstream) {
 		case <-every.C:
 		}
 	}
+}
+
+// What a health check wants of an upstream.
+const (
+	CheckHTTP    = "http"    // a status from 200 to 399
+	CheckConnect = "connect" // that it accepts a connection; its name stays unknown
+)
+
+// check does one health check, as CheckMode says.
+func (p *pool) check(ctx context.Context, u *upstream) (name string, err error) {
+	if p.b.CheckMode != CheckConnect {
+		return u.check(ctx, p.b.Check)
+	}
+	dialer := &net.Dialer{Timeout: p.b.CheckTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", u.address)
+	if err != nil {
+		return "", err
+	}
+	return "", conn.Close()
 }
 
 // check asks an upstream once for its health, and for its name.
@@ -334,10 +370,12 @@ func (p *pool) status() Status {
 // valid says what about the settings makes no sense.
 func (b *Balancer) valid() error {
 	switch {
-	case b.To == nil || b.To.Scheme != "http" || b.To.Hostname() == "":
+	case b.Source == nil && (b.To == nil || b.To.Scheme != "http" || b.To.Hostname() == ""):
 		return errors.New("-to wants http://name:port")
 	case b.Policy != RoundRobin && b.Policy != LeastConn:
 		return fmt.Errorf("unknown policy %q, want %s or %s", b.Policy, RoundRobin, LeastConn)
+	case b.CheckMode != "" && b.CheckMode != CheckHTTP && b.CheckMode != CheckConnect:
+		return fmt.Errorf("unknown -check-mode %q, want %s or %s", b.CheckMode, CheckHTTP, CheckConnect)
 	case b.Check != "" && !strings.HasPrefix(b.Check, "/"):
 		return fmt.Errorf("-check %q is no path", b.Check)
 	case b.Check == "" && b.PassiveFails > 0:

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -295,6 +296,50 @@ func TestPullFails(t *testing.T) {
 }
 
 // Engines before API 1.44 take one network when a container is created.
+// An image says which versions of its programs it holds, in our label or in the OCI's, which may be its base's.
+func TestVersions(t *testing.T) {
+	home(t)
+	f := newFake(t, "1.51")
+	f.labels = map[string]map[string]string{
+		"ours:1":     {"tutti.version": "haproxy 3.0.11", "org.opencontainers.image.version": "13"},
+		"official:1": {"org.opencontainers.image.version": "8.0.2"},
+	}
+	tg := web(1)
+	for name, ref := range map[string]string{"lb": "ours:1", "store": "official:1", "mute": "mute:1"} {
+		f.images[ref] = true
+		s := tg.Services["app"]
+		s.Name, s.Image = name, target.Image{Kind: target.ImageRef, Ref: ref}
+		tg.Services[name] = s
+	}
+	delete(tg.Services, "app")
+	got, err := f.driver().Versions(t.Context(), tg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"lb": "haproxy 3.0.11", "store": "8.0.2 (org.opencontainers.image.version)"}
+	if !maps.Equal(got, want) {
+		t.Errorf("versions are %v, want %v", got, want)
+	}
+}
+
+// A part is in no registry, so that none is asked.
+func TestPartIsMissing(t *testing.T) {
+	home(t)
+	f := newFake(t, "1.51")
+	pulls := 0
+	f.handle = func(_ http.ResponseWriter, _ *http.Request, path string) bool {
+		if path == "/images/create" {
+			pulls++
+		}
+		return false
+	}
+	_, err := f.driver().Prepare(t.Context(), ref("localhost/tutti/haproxy:parts", ""), nil)
+	checkUnavailable(t, err, "localhost/tutti/haproxy:parts", "make parts NAMES=haproxy")
+	if pulls > 0 {
+		t.Errorf("a registry was asked %d times", pulls)
+	}
+}
+
 func TestNetworksAtCreate(t *testing.T) {
 	for version, c := range map[string]struct{ atCreate, connects int }{"1.43": {1, 1}, "1.44": {2, 0}} {
 		t.Run(version, func(t *testing.T) {

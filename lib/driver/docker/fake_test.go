@@ -32,6 +32,7 @@ type fake struct {
 	calls   []string // "POST /containers/create"
 	bodies  map[string][]byte
 	images  map[string]bool
+	labels  map[string]map[string]string // of images
 	started map[string]bool
 	made    map[string]bool // containers
 	events  chan string     // lines for the open event stream; "" breaks it
@@ -171,7 +172,7 @@ func (f *fake) image(w http.ResponseWriter, name string) {
 		reply(w, map[string]any{"message": "No such image: " + name})
 		return
 	}
-	reply(w, map[string]any{"Id": "sha256:" + name, "RepoDigests": []string{}})
+	reply(w, map[string]any{"Id": "sha256:" + name, "RepoDigests": []string{}, "Config": map[string]any{"Labels": f.labels[name]}})
 }
 
 // load reads what `docker save` would have written.

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -27,6 +28,8 @@ const labelImage = "bench.tutti.image"
 type imageRef struct {
 	name   string // what containers are created from
 	digest string // what is recorded
+
+	version string // of what is in it, as its labels say; "" if they do not
 }
 
 // Prepare gets every image of a target, and the one that the agent runs in, and
@@ -118,7 +121,40 @@ func (d *Driver) inspectImage(ctx context.Context, name string) (ref imageRef, o
 		sort.Strings(got.RepoDigests)
 		digest = got.RepoDigests[0]
 	}
-	return imageRef{name: name, digest: digest}, true, nil
+	ref = imageRef{name: name, digest: digest}
+	if got.Config != nil {
+		ref.version = versionOf(got.Config.Labels)
+	}
+	return ref, true, nil
+}
+
+// labelOCIVersion is the version of what is in an image, as the OCI's image specification has it. An image that has none
+// of its own shows that of the image it was made from, so that the label is named beside it.
+const labelOCIVersion = "org.opencontainers.image.version"
+
+func versionOf(labels map[string]string) string {
+	if v := labels[target.LabelVersion]; v != "" {
+		return v
+	}
+	if v := labels[labelOCIVersion]; v != "" {
+		return v + " (" + labelOCIVersion + ")"
+	}
+	return ""
+}
+
+// Versions returns what the images of a target say of their programs' versions.
+func (d *Driver) Versions(ctx context.Context, t *target.Target) (map[string]string, error) {
+	versions := make(map[string]string)
+	for _, name := range sortedKeys(t.Services) {
+		ref, err := d.image(ctx, t.Services[name], func(string) {})
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", name, err)
+		}
+		if ref.version != "" {
+			versions[name] = ref.version
+		}
+	}
+	return versions, nil
 }
 
 // pullImage gets an image from its registry as its pull policy says.
@@ -135,6 +171,13 @@ func (d *Driver) pullImage(ctx context.Context, i target.Image, progress func(st
 		}
 	}
 	what := "pull image " + name
+	if part, ok := partName(name); ok { // no registry has it
+		return imageRef{}, &target.UnavailableError{
+			What: "find image " + name,
+			Err:  errors.New("it is made by tutti's own recipes, and was not made on this engine yet"),
+			Hint: fmt.Sprintf("make parts NAMES=%s, in tutti's source tree", part),
+		}
+	}
 	if i.Pull == "never" {
 		return imageRef{}, &target.UnavailableError{
 			What: "find image " + name,
@@ -150,6 +193,15 @@ func (d *Driver) pullImage(ctx context.Context, i target.Image, progress func(st
 		err = fmt.Errorf("%s: the engine reported success but does not have it", what)
 	}
 	return ref, err
+}
+
+// partName is the NAME of an image localhost/tutti/NAME:parts, of those that targets/parts makes.
+func partName(image string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(image, "localhost/tutti/")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(name, ":parts")
 }
 
 func (d *Driver) pull(ctx context.Context, named reference.Named, progress func(string)) error {

@@ -303,6 +303,9 @@ func (c *cluster) createReplica(ctx context.Context, s target.Service, n int) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := c.putFiles(ctx, id, s.Files); err != nil {
+		return nil, fmt.Errorf("service %s: %w", s.Name, err)
+	}
 	r := &replica{service: s, node: target.Node{
 		Name: name, Service: s.Name, Replica: n, Host: name, ID: id,
 		Image: img.digest, Zone: s.Labels[target.LabelZone],

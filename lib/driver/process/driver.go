@@ -121,6 +121,8 @@ func (d *Driver) check(s target.Service) error {
 	switch {
 	case len(s.Mounts) > 0:
 		return fmt.Errorf("it mounts %s", s.Mounts[0].Target)
+	case len(s.Files) > 0:
+		return fmt.Errorf("it has a file of its own at %s", s.Files[0].Target)
 	case len(s.Tmpfs) > 0:
 		return fmt.Errorf("it mounts a tmpfs at %s", s.Tmpfs[0])
 	case s.Privileged || len(s.HostNamespaces) > 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -299,5 +300,43 @@ func TestSecretsStayOutOfErrors(t *testing.T) {
 			}
 			t.Log(err)
 		})
+	}
+}
+
+// A config with content is a file of the node's own; its variables are set as everywhere else in the file.
+func TestConfigContent(t *testing.T) {
+	files := map[string]string{"compose.yaml": `
+services:
+  lb:
+    image: tutti
+    configs:
+      - {source: cfg, target: /etc/lb.cfg, uid: "7", gid: "8", mode: 0640}
+      - plain
+configs:
+  cfg: {content: "retries ${RETRIES:-3} $$host\n"}
+  plain: {content: p}
+`}
+	tg := mustLoad(t, files, compose.Options{Env: map[string]string{"RETRIES": "5"}})
+	want := []target.File{
+		{Target: "/etc/lb.cfg", Content: "retries 5 $host\n", Mode: 0o640, UID: 7, GID: 8},
+		{Target: "/plain", Content: "p", Mode: 0o444},
+	}
+	lb := tg.Services["lb"]
+	if !slices.Equal(lb.Files, want) || len(lb.Mounts) > 0 {
+		t.Errorf("files are %+v and mounts %+v, want the files %+v", lb.Files, lb.Mounts, want)
+	}
+}
+
+func TestConfigRefusals(t *testing.T) {
+	for _, c := range []struct{ service, config, want string }{
+		{"configs: [{source: c, uid: '7'}]", "{file: ./f}", "service s: configs.0.uid: a file keeps the owner"},
+		{"configs: [{source: c, uid: root}]", "{content: x}", "\"root\" is not a number"},
+		{"configs: [c]\n    read_only: true", "{content: x}", "service s: configs.0: nothing can be put into a container that is read-only"},
+	} {
+		file := "services:\n  s:\n    image: tutti\n    " + c.service + "\nconfigs:\n  c: " + c.config + "\n"
+		_, err := load(t, map[string]string{"compose.yaml": file, "f": ""}, compose.Options{})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s with %s: the error is %v, want %q", c.service, c.config, err, c.want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,6 +17,9 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/target"
 )
+
+// configMode is the mode of a config that has none, as in the Compose specification.
+const configMode = 0o444
 
 // stopGrace is how long Docker Compose waits between the stop signal and SIGKILL.
 const stopGrace = 10 * time.Second
@@ -126,6 +130,7 @@ func (c *converter) service(p *types.Project, s types.ServiceConfig) target.Serv
 		Environment: values(s.Environment),
 		Networks:    attachments(s),
 		Mounts:      c.mounts(p, s, path),
+		Files:       c.files(p, s, path),
 		Healthcheck: healthcheck(s.HealthCheck),
 		DependsOn:   c.dependencies(p, s, path),
 		Scale:       s.GetScale(),
@@ -257,7 +262,7 @@ func (c *converter) build(s types.ServiceConfig, path []string, image target.Ima
 	return image
 }
 
-// mounts returns the service's mounts; secrets and configs are read-only binds of their files.
+// mounts returns the service's mounts; secrets and configs that are files are read-only binds of them.
 func (c *converter) mounts(p *types.Project, s types.ServiceConfig, path []string) []target.Mount {
 	var out []target.Mount
 	for i, v := range s.Volumes {
@@ -282,25 +287,79 @@ func (c *converter) mounts(p *types.Project, s types.ServiceConfig, path []strin
 		out = c.file(out, at, types.FileReferenceConfig(f), types.FileObjectConfig(p.Secrets[f.Source]), "/run/secrets/")
 	}
 	for i, f := range s.Configs {
-		at := with(with(path, "configs"), strconv.Itoa(i))
-		out = c.file(out, at, types.FileReferenceConfig(f), types.FileObjectConfig(p.Configs[f.Source]), "/")
+		if o := p.Configs[f.Source]; o.Content == "" {
+			at := with(with(path, "configs"), strconv.Itoa(i))
+			c.keepsOwner(at, f)
+			out = c.file(out, at, types.FileReferenceConfig(f), types.FileObjectConfig(o), "/")
+		}
 	}
 	return out
+}
+
+// keepsOwner refuses what a file of the host cannot be given.
+func (c *converter) keepsOwner(path []string, f types.ServiceConfigObjConfig) {
+	for _, is := range []struct {
+		key string
+		set bool
+	}{{"uid", f.UID != ""}, {"gid", f.GID != ""}, {"mode", f.Mode != nil}} {
+		if is.set {
+			c.refuse(with(path, is.key), "a file keeps the owner and the mode that it has on the host", "remove it, or give the configuration by content")
+		}
+	}
+}
+
+// files returns the configs whose contents stand in the Compose file.
+func (c *converter) files(p *types.Project, s types.ServiceConfig, path []string) []target.File {
+	var out []target.File
+	for i, f := range s.Configs {
+		o := p.Configs[f.Source]
+		if o.Content == "" {
+			continue
+		}
+		at := with(with(path, "configs"), strconv.Itoa(i))
+		file := target.File{Target: targetOf(types.FileReferenceConfig(f), "/"), Content: o.Content, Mode: configMode}
+		if f.Mode != nil {
+			file.Mode = fs.FileMode(*f.Mode) & fs.ModePerm
+		}
+		for _, id := range []struct {
+			key, text string
+			to        *int
+		}{{"uid", f.UID, &file.UID}, {"gid", f.GID, &file.GID}} {
+			if id.text == "" {
+				continue
+			}
+			n, err := strconv.ParseUint(id.text, 10, 31)
+			if err != nil {
+				c.refuse(with(at, id.key), fmt.Sprintf("%q is not a number", id.text), "name the user by number")
+			}
+			*id.to = int(n)
+		}
+		if s.ReadOnly {
+			c.refuse(at, "nothing can be put into a container that is read-only", "write it into a file and name that with file")
+		}
+		out = append(out, file)
+	}
+	return out
+}
+
+func targetOf(f types.FileReferenceConfig, folder string) string {
+	t := f.Target
+	if t == "" {
+		t = f.Source
+	}
+	if !strings.HasPrefix(t, "/") {
+		t = folder + t
+	}
+	return t
 }
 
 func (c *converter) file(out []target.Mount, path []string, f types.FileReferenceConfig, o types.FileObjectConfig, folder string) []target.Mount {
 	if o.File == "" {
 		return out // refused where it is declared, since only files are passed on
 	}
-	m := target.Mount{Kind: types.VolumeTypeBind, Target: f.Target, ReadOnly: true}
-	if m.Target == "" {
-		m.Target = f.Source
-	}
-	if !strings.HasPrefix(m.Target, "/") {
-		m.Target = folder + m.Target
-	}
-	m.Source = c.bind(path, o.File, true)
-	return append(out, m)
+	return append(out, target.Mount{
+		Kind: types.VolumeTypeBind, Source: c.bind(path, o.File, true), Target: targetOf(f, folder), ReadOnly: true,
+	})
 }
 
 // bind checks a bind mount and returns its source with symbolic links resolved, so that

@@ -231,9 +231,9 @@ var rules = map[string]rule{
 	"services.*.configs.[]":        inside(),
 	"services.*.configs.[].source": honoured(),
 	"services.*.configs.[].target": honoured(),
-	"services.*.configs.[].uid":    refused("a file keeps the owner that it has on the host", "remove it"),
-	"services.*.configs.[].gid":    refused("a file keeps the owner that it has on the host", "remove it"),
-	"services.*.configs.[].mode":   refused("a file keeps the mode that it has on the host", "remove it"),
+	"services.*.configs.[].uid":    honoured(), // of contents; the converter refuses it of a file
+	"services.*.configs.[].gid":    honoured(), // of contents; the converter refuses it of a file
+	"services.*.configs.[].mode":   honoured(), // of contents; the converter refuses it of a file
 
 	"networks.*":                              inside(),
 	"networks.*.name":                         honoured(),
@@ -276,10 +276,10 @@ var rules = map[string]rule{
 	"configs.*.name":            honoured(),
 	"configs.*.file":            honoured(),
 	"configs.*.labels":          ignored("ignored"),
-	"configs.*.environment":     refused("only files are passed on", "write it into a file and name that with file"),
-	"configs.*.content":         refused("only files are passed on", "write it into a file and name that with file"),
-	"configs.*.external":        refused("only files are passed on", "write it into a file and name that with file"),
-	"configs.*.driver":          refused("only files are passed on", "remove it"),
-	"configs.*.driver_opts":     refused("only files are passed on", "remove it"),
-	"configs.*.template_driver": refused("only files are passed on", "remove it"),
+	"configs.*.environment":     refused("only files and contents are passed on", "write it into a file and name that with file, or into content"),
+	"configs.*.content":         honoured(),
+	"configs.*.external":        refused("only files and contents are passed on", "write it into a file and name that with file, or into content"),
+	"configs.*.driver":          refused("only files and contents are passed on", "remove it"),
+	"configs.*.driver_opts":     refused("only files and contents are passed on", "remove it"),
+	"configs.*.template_driver": refused("only files and contents are passed on", "remove it"),
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -37,6 +38,10 @@ type Fake struct {
 	// ExecFunc answers commands in nodes, with an exit code and output. Nil: none can be run.
 	ExecFunc func(n target.Node, command []string) (int, string)
 	Network  string // of the nodes' addresses; "" is 10.0.0.
+	// Carries is how many requests a second so many nodes answer; those beyond it time out. Nil: all.
+	Carries func(nodes int) float64
+	// Offers is how many requests a second the generator can send; beyond it they leave later and later. 0: any.
+	Offers float64
 
 	mu    sync.Mutex
 	spec  target.Spec
@@ -84,6 +89,11 @@ func (f *Fake) Prepare(ctx context.Context, _ *target.Target, progress func(stri
 		return nil, f.PrepareErr
 	}
 	return map[string]string{Service: "sha256:fake"}, ctx.Err()
+}
+
+// Versions knows one version.
+func (f *Fake) Versions(context.Context, *target.Target) (map[string]string, error) {
+	return map[string]string{Service: "fake 1.0"}, nil
 }
 
 // Up starts the replicas that the spec asks for.
@@ -214,10 +224,14 @@ func (f *Fake) Generate(ctx context.Context, p load.Plan, started func(time.Time
 	return nil
 }
 
+// zeroless is how many requests of measured load come before this one.
+func zeroless(n uint64, p load.Plan) float64 { return float64(n) - float64(p.Rate.Warm()) }
+
 func (f *Fake) sample(n uint64, due time.Duration, p load.Plan) record.Sample {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	to := f.nodes[int(n)%len(f.nodes)]
+	lost := f.dead[to.Name]
 	s := record.Sample{Seq: n, Due: due, Sent: due, Free: record.None, Done: due + time.Millisecond, Class: record.OK, Node: to.Name}
 	if p.AttemptsHeader != "" {
 		s.Tried, s.Traced = []string{to.Address + ":8080"}, true
@@ -225,7 +239,15 @@ func (f *Fake) sample(n uint64, due time.Duration, p load.Plan) record.Sample {
 	if f.Header != "" {
 		s.Node = f.Header
 	}
-	if f.dead[to.Name] {
+	if late := zeroless(n, p) / f.Offers; f.Offers > 0 && late > due.Seconds() {
+		s.Sent = time.Duration(late * float64(time.Second))
+		s.Done = s.Sent + time.Millisecond
+	}
+	if f.Carries != nil {
+		share := f.Carries(len(f.nodes)) / p.Rate.PerSecond
+		lost = share < 1 && math.Floor(float64(n+1)*share) == math.Floor(float64(n)*share)
+	}
+	if lost {
 		s.Class, s.Node, s.Done, s.Traced, s.Tried = record.Timeout, "", due+p.Timeout, false, nil
 	}
 	return s
