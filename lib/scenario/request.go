@@ -19,8 +19,8 @@ func (b *builder) load(f *fields) Load {
 	l := Load{
 		Rate: get(f, "rate", 0.0), For: f.duration("for", 0),
 		Warmup: f.duration("warmup", DefaultWarmup), Timeout: f.duration("timeout", DefaultTimeout),
-		Capacity: b.search(f),
 		Keys:     uint64(get(f, "keys", int64(0))),
+		Capacity: b.search(f),
 	}
 	if f.has("rate") && !f.has("for") {
 		b.wrong(b.head(f.node), "load lacks %q", "for").expect("for: %s", duration{})
