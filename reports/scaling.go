@@ -103,7 +103,7 @@ func (s *sheet) eachBlock(a *arm) string {
 // holdTable has every hold of every search.
 func (s *sheet) holdTable() table {
 	t := table{
-		id: "t-holds", class: "sm tl", caption: "Every rate that was tried, in its order. What the load generator is to blame for cannot be told, and never counts as met.",
+		id: "t-holds", class: "sm", caption: "Every rate that was tried, in its order. What the load generator is to blame for cannot be told, and never counts as met.",
 		head: []column{num("Rate, /s"), num("Offered"), num("Answered"), num("Good"), num("p99"), num("Availability"), left("Condition")},
 	}
 	more, rows := 0, 0
@@ -138,11 +138,10 @@ func holdRow(h rundir.Hold) row {
 		rate(h.Rate), rate(h.Offered), rate(h.Achieved), rate(h.Goodput), p99,
 		text(join(good.format(h.Availability, good.decimals(h.Availability)), "%")), text(answerText(h.Answer)),
 	}
-	why := ""
-	if h.Answer == record.Unknown {
-		why = h.Why // the numbers say the rest
+	if h.Answer == record.Unknown && h.Why != "" { // of the others the numbers say why
+		cells[len(cells)-1].text += ": " + h.Why
 	}
-	return row{cells: cells, note: why}
+	return row{cells: cells}
 }
 
 func answerText(a record.Answer) string {
