@@ -66,12 +66,26 @@ func (s *sheet) capacityTable() table {
 			nodes, efficiency = text(fmt.Sprint(z.Nodes)), efficiencyCell(z.Efficiency)
 		}
 		r := row{cells: []cell{ofArm(a), nodes, read(v, slo.Absolute).cell(true), efficiency, text(s.eachBlock(a))}}
-		if v.State != analysis.OK {
+		switch v.State {
+		case analysis.Censored:
+			r.note = s.whyAtLeast(a)
+		case analysis.NoData:
 			r.note = v.Note
+		case analysis.OK, analysis.Never:
 		}
 		t.rows = append(t.rows, r)
 	}
 	return t
+}
+
+// whyAtLeast says why more is not known of an arm: its searches reached their end, or the generator its own.
+func (s *sheet) whyAtLeast(a *arm) string {
+	for _, t := range s.run.Trials {
+		if n := len(t.Holds); t.Arm == a.Name && t.Counted && n > 0 && t.Holds[n-1].Answer == record.Unknown {
+			return fmt.Sprintf("at least, since the hold at %s/s cannot be told: %s", scale{times: 1}.short(round3(t.Holds[n-1].Rate)), t.Holds[n-1].Why)
+		}
+	}
+	return "at least, since the search goes no higher than " + scale{times: 1}.short(s.run.Load.Capacity.To) + "/s"
 }
 
 func efficiencyCell(v rundir.Value) cell {
