@@ -66,12 +66,26 @@ func (s *sheet) capacityTable() table {
 			nodes, efficiency = text(fmt.Sprint(z.Nodes)), efficiencyCell(z.Efficiency)
 		}
 		r := row{cells: []cell{ofArm(a), nodes, read(v, slo.Absolute).cell(true), efficiency, text(s.eachBlock(a))}}
-		if v.State != analysis.OK {
+		switch v.State {
+		case analysis.Censored:
+			r.note = s.whyAtLeast(a)
+		case analysis.NoData:
 			r.note = v.Note
+		case analysis.OK, analysis.Never:
 		}
 		t.rows = append(t.rows, r)
 	}
 	return t
+}
+
+// whyAtLeast says why more is not known of an arm: its searches reached their end, or the generator its own.
+func (s *sheet) whyAtLeast(a *arm) string {
+	for _, t := range s.run.Trials {
+		if n := len(t.Holds); t.Arm == a.Name && t.Counted && n > 0 && t.Holds[n-1].Answer == record.Unknown {
+			return fmt.Sprintf("at least, since the hold at %s/s cannot be told: %s", scale{times: 1}.short(round3(t.Holds[n-1].Rate)), t.Holds[n-1].Why)
+		}
+	}
+	return "at least, since the search goes no higher than " + scale{times: 1}.short(s.run.Load.Capacity.To) + "/s"
 }
 
 func efficiencyCell(v rundir.Value) cell {
@@ -103,7 +117,7 @@ func (s *sheet) eachBlock(a *arm) string {
 // holdTable has every hold of every search.
 func (s *sheet) holdTable() table {
 	t := table{
-		id: "t-holds", class: "sm tl", caption: "Every rate that was tried, in its order. What the load generator is to blame for cannot be told, and never counts as met.",
+		id: "t-holds", class: "sm", caption: "Every rate that was tried, in its order. What the load generator is to blame for cannot be told, and never counts as met.",
 		head: []column{num("Rate, /s"), num("Offered"), num("Answered"), num("Good"), num("p99"), num("Availability"), left("Condition")},
 	}
 	more, rows := 0, 0
@@ -138,11 +152,10 @@ func holdRow(h rundir.Hold) row {
 		rate(h.Rate), rate(h.Offered), rate(h.Achieved), rate(h.Goodput), p99,
 		text(join(good.format(h.Availability, good.decimals(h.Availability)), "%")), text(answerText(h.Answer)),
 	}
-	why := ""
-	if h.Answer == record.Unknown {
-		why = h.Why // the numbers say the rest
+	if h.Answer == record.Unknown && h.Why != "" { // of the others the numbers say why
+		cells[len(cells)-1].text += ": " + h.Why
 	}
-	return row{cells: cells, note: why}
+	return row{cells: cells}
 }
 
 func answerText(a record.Answer) string {

@@ -205,10 +205,16 @@ func TestScalingNumbers(t *testing.T) {
 // What is only known from below is drawn as that, and no line is drawn that nobody fitted.
 func TestScalingUnfitted(t *testing.T) {
 	page := string(render(t, unfitted(), reports.HTML))
-	for _, want := range []string{"No law is fitted: a law with three parameters wants 3 sizes", "A triangle is one", "&gt;\u00a0160", "the load generator offered 31/s only"} {
+	for _, want := range []string{"No law is fitted: a law with three parameters wants 3 sizes", "A triangle is one", "&gt;\u00a0160", "at least, since the search goes no higher than 160/s", "the load generator offered 31/s only"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
+	}
+	lagging := unfitted()
+	last := lagging.Run.Trials[2].Holds
+	last[len(last)-1].Answer, last[len(last)-1].Why = record.Unknown, "it lagged"
+	if text := string(render(t, lagging, formats["txt"])); !strings.Contains(text, "at least, since the hold at 160/s cannot be told: it lagged") {
+		t.Errorf("the terminal does not say why more is not known:\n%s", text)
 	}
 	figure := regexp.MustCompile(`(?s)<figure id="f11".*?</svg>`).FindString(page)
 	if figure == "" || strings.Contains(figure, `class="ln p99`) || strings.Contains(figure, `class="r1"`) {
