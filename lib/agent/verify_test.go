@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,8 +14,10 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/agent"
+	"github.com/tutti-bench/tutti/lib/linear"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/targets/web"
 )
 
 // A keeper is a store of which the test says what it does with each write, counted from 1, and with each read of it.
@@ -306,4 +309,51 @@ func TestVerifyBrokenOff(t *testing.T) {
 		t.Errorf("the agent is of no more use: %v", err)
 	}
 	checkClose(t, c)
+}
+
+// What the agent keeps of a true store is in order; of a copy that lags behind it is not, though what is written last is there in the end.
+func TestHistoriesOfStores(t *testing.T) {
+	for name, c := range map[string]struct {
+		node web.Node
+		good bool
+	}{
+		"true":   {web.Node{Store: "memory", Jitter: 3 * time.Millisecond}, true},
+		"behind": {web.Node{Store: "memory", StoreStale: 300 * time.Millisecond}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(context.Background())
+			ended := make(chan error)
+			node := &c.node
+			node.Name, node.Drain = "app-1", 5*time.Second
+			go func() { ended <- node.Serve(ctx, l) }()
+			p := writing("http://"+l.Addr().String(), 3*time.Second)
+			p.Keys, p.Rate.For = 10, 1500*time.Millisecond
+			p.Verify[0].Want, p.Verify[0].Whole = "{{.Value}}", true
+			p.Requests = append(p.Requests, load.Request{Name: "read", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}})
+			a := dial(t, start(t, "good"))
+			if _, err := a.Load(t.Context(), p, func(time.Time) {}, func(record.Bin) {}); err != nil {
+				t.Fatal(err)
+			}
+			w, histories, err := a.Verify(t.Context(), "", func(agent.Progress) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkClose(t, a)
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			found := linear.Judge(histories)
+			if w[0].Lost != 0 || w[0].Unread != 0 || found.Keys != 10 || found.Unknown != 0 || found.Reads < 200 {
+				t.Errorf("%+v, %+v", w[0], found)
+			}
+			if c.good && (found.Linearizable != 10 || found.Stale != 0) || !c.good && (found.Violated < 8 || found.Stale < 50 || len(found.Bad) == 0) {
+				t.Errorf("%+v", found)
+			}
+		})
+	}
 }
