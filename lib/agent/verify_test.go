@@ -314,11 +314,11 @@ func TestVerifyBrokenOff(t *testing.T) {
 // What the agent keeps of a true store is in order; of a copy that lags behind it is not, though what is written last is there in the end.
 func TestHistoriesOfStores(t *testing.T) {
 	for name, c := range map[string]struct {
-		node web.Node
+		node *web.Node
 		good bool
 	}{
-		"true":   {web.Node{Store: "memory", Jitter: 3 * time.Millisecond}, true},
-		"behind": {web.Node{Store: "memory", StoreStale: 300 * time.Millisecond}, false},
+		"true":   {&web.Node{Store: "memory", Jitter: 3 * time.Millisecond}, true},
+		"behind": {&web.Node{Store: "memory", StoreStale: 300 * time.Millisecond}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -327,7 +327,7 @@ func TestHistoriesOfStores(t *testing.T) {
 			}
 			ctx, stop := context.WithCancel(context.Background())
 			ended := make(chan error)
-			node := &c.node
+			node := c.node
 			node.Name, node.Drain = "app-1", 5*time.Second
 			go func() { ended <- node.Serve(ctx, l) }()
 			p := writing("http://"+l.Addr().String(), 3*time.Second)

@@ -3,6 +3,7 @@ package rundir
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ func words(t reflect.Type) []string {
 
 // notes explain keys, by type and name.
 func notes() map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		"Run.verdict":           "the run's: interrupted and error where there is none",
 		"Run.exit_code":         "of tutti run: 0 pass, 10 fail, 12 inconclusive, 13 invalid, 30 error, 130 interrupted",
 		"Run.reasons":           "why, most important first",
@@ -100,24 +101,6 @@ func notes() map[string]string {
 		"Objective.more_blocks": "about how many more would decide",
 		"Trial.dir":             "relative to the run's folder",
 		"Trial.start":           "of measured load, on the engine's clock",
-		"Trial.writes":          "what was read back after the load, one for each request that the scenario verifies",
-		"Writes.acknowledged":   "answered as expected; each is kept, lost or unread",
-		"Writes.unread":         "the last read had no answer that says anything",
-		"Writes.uncertain":      "sent, and not answered as expected: may be there or not",
-		"Writes.found":          "of the uncertain ones, those that are there",
-		"Writes.duplicated":     "that an answer held more than once",
-		"Writes.reads":          "requests that were sent to find all this",
-		"Writes.first":          "due time of the first lost write, null if none is lost",
-		"Writes.last":           "of the last one",
-		"Writes.problem":        "why nothing was read back",
-		"Writes.keys":           "where several writes share a key, and the load reads them: what those reads say",
-		"Keys.reads":            "reads during load that could be judged",
-		"Keys.unjudged":         "reads that held several values",
-		"Keys.stale":            "reads that held what had been overwritten, and acknowledged so, before they began",
-		"Keys.linearizable":     "keys shown to have behaved as one register",
-		"Keys.violated":         "keys shown not to",
-		"Keys.unknown":          "keys of which the search did not end; why says why",
-		"Keys.bad":              "what is wrong with the first of those",
 		"Trial.counted":         "valid, and so is its whole block",
 		"Fault.at":              "when it was due: as planned, or when its trigger came",
 		"Fault.trigger":         "why it was due then, where that was not planned: after another fault, or when a condition held",
@@ -142,6 +125,32 @@ func notes() map[string]string {
 		"Provenance.versions":   "by service: its programs' versions, as its image says",
 		"Provenance.sha256":     "of the scenario's text",
 		"Provenance.notes":      "what was rewritten in the Compose files",
+	}
+	maps.Copy(all, writeNotes())
+	return all
+}
+
+// writeNotes are those of what was read back.
+func writeNotes() map[string]string {
+	return map[string]string{
+		"Trial.writes":        "what was read back after the load, one for each request that the scenario verifies",
+		"Writes.acknowledged": "answered as expected; each is kept, lost or unread",
+		"Writes.unread":       "the last read had no answer that says anything",
+		"Writes.uncertain":    "sent, and not answered as expected: may be there or not",
+		"Writes.found":        "of the uncertain ones, those that are there",
+		"Writes.duplicated":   "that an answer held more than once",
+		"Writes.reads":        "requests that were sent to find all this",
+		"Writes.first":        "due time of the first lost write, null if none is lost",
+		"Writes.last":         "of the last one",
+		"Writes.problem":      "why nothing was read back",
+		"Writes.keys":         "where several writes share a key, and the load reads them: what those reads say",
+		"Keys.reads":          "reads during load that could be judged",
+		"Keys.unjudged":       "reads that held several values",
+		"Keys.stale":          "reads that held what had been overwritten, and acknowledged so, before they began",
+		"Keys.linearizable":   "keys shown to have behaved as one register",
+		"Keys.violated":       "keys shown not to",
+		"Keys.unknown":        "keys of which the search did not end; why says why",
+		"Keys.bad":            "what is wrong with the first of those",
 	}
 }
 
