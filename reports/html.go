@@ -414,6 +414,9 @@ func (s *sheet) howToRead() string {
 		item("Capacity", "The highest rate whose hold met the condition: doubled until one did not, then the gap halved down to 5 %, and the lowest rate that was not met tried once more. “> 500” means: at least, because the search or the load generator came to its end. A hold that the generator is to blame for never counts as met.")
 		item("The law", "Gunther’s Universal Scalability Law, λN / (1 + σ(N−1) + κN(N−1)), fitted to all trials that count by least squares of the logarithms, with σ and κ not below 0. The band is a pointwise two-sided 95 % interval, by the jackknife over blocks. Beyond the sizes that were measured it is a guess.")
 	}
+	if len(s.writes.rows) > 0 {
+		item("Writes", "Acknowledged: answered as expected. Each of those is kept, lost (the last answer did not hold it when it was read back) or not read (no answer said anything). Uncertain: sent, and not answered so; it may be there or not, and is no loss. Where several writes share a key, a stale read held what had been overwritten, and acknowledged so, before it began; a key is linearizable if all that happened to it can be put into one order.")
+	}
 	var marks strings.Builder
 	for _, a := range s.arms {
 		marks.WriteString(armHTML(a))

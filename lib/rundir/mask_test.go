@@ -214,3 +214,28 @@ objectives:
 		t.Errorf("the secret stands %d times, want once, in a path:\n%s", n, masked)
 	}
 }
+
+// What reads it back is masked as what is sent, and stays the same scenario.
+func TestMaskReads(t *testing.T) {
+	src := `version: 1
+name: writes
+target: {compose: compose.yaml, ingress: "http://lb:8080"}
+load:
+  rate: 10/s
+  for: 10s
+  requests:
+    - {name: write, PUT: "/kv/{{.Key}}", headers: {Authorization: Bearer hunter22}, body: "{{.Value}}"}
+verify:
+  - of: write
+    read: {GET: "/kv/{{.Key}}", headers: {Authorization: Bearer hunter23}}
+    contains: "Bearer hunter22 {{.Value}}"
+`
+	got := checkMask(t, src)
+	if strings.Contains(got, "hunter") || !strings.Contains(got, `contains: "*** {{.Value}}"`) {
+		t.Errorf("not masked:\n%s", got)
+	}
+	s, err := scenario.Parse("writes.yaml", []byte(got), fault.Kinds{"kill": node.KillKind()})
+	if err != nil || len(s.Verify) != 1 || s.Verify[0].Read.Headers["Authorization"] != "***" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
