@@ -19,7 +19,7 @@
 // Each package imports only what stands further down; golangci-lint's depguard holds it.
 //
 //	cmd                  the command line; kit.go is the only list of built-ins
-//	reports, targets     renderers; the node programs of the sample targets
+//	reports, targets     renderers; the node programs of the sample targets; recipes for images of real ones
 //	lib                  this façade
 //	lib/trial            runs one planned trial; the injector
 //	lib/plan, lib/rundir what will be done; the folder it leaves

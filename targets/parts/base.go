@@ -95,7 +95,7 @@ func bootstrap(ctx context.Context, e engine, suite, name string) (err error) {
 	// debootstrap mounts /proc and /sys inside. It unmounts them, but a killed one does not, and then
 	// nothing of the machine's own may be removed.
 	defer func() {
-		err = errors.Join(err, clear(context.WithoutCancel(ctx), dir))
+		err = errors.Join(err, removeTree(context.WithoutCancel(ctx), dir))
 	}()
 	root := filepath.Join(dir, "root")
 	args := []string{"--variant=minbase", suite, root}
@@ -131,8 +131,8 @@ func do(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// clear removes a folder and what is mounted in it.
-func clear(ctx context.Context, dir string) error {
+// removeTree removes a folder and what is mounted in it.
+func removeTree(ctx context.Context, dir string) error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", dir, err)

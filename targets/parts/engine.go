@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -80,16 +79,6 @@ func (e engine) image(ctx context.Context, name string) (id string, labels map[s
 func (e engine) remove(ctx context.Context, name string) error {
 	_, err := e.ask(ctx, "image", "rm", name)
 	return err
-}
-
-// command is a command in a process group of its own, which is asked to end with the context: whatever it
-// started can clean up.
-func command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = endLimit
-	return cmd
 }
 
 const lastLines = 15

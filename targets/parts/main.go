@@ -26,7 +26,7 @@ func main() {
 	}
 }
 
-const usage = "usage: parts build|clean [NAME…]"
+const usage = "usage: parts build|try|clean [NAME…]"
 
 func run(ctx context.Context, out io.Writer, args []string) error {
 	if len(args) == 0 {
@@ -37,19 +37,25 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		return err
 	}
 	var e engine
+	err = e.check(ctx)
 	switch args[0] {
-	case "build":
-		if err := e.check(ctx); err != nil {
-			return err
+	case "build", "try":
+		if err == nil {
+			err = build(ctx, e, out, list)
 		}
-		return build(ctx, e, out, list)
+		// The tests skip without an engine, or without parts, unless CI is set; so does what makes them ready.
+		if err != nil && args[0] == "try" && os.Getenv("CI") == "" && ctx.Err() == nil {
+			fmt.Fprintf(out, "tests that need parts will be skipped: %v\n", err)
+			return nil
+		}
 	case "clean":
-		if err := e.check(ctx); err != nil {
-			return err
+		if err == nil {
+			err = clean(ctx, e, out, list, len(args) == 1)
 		}
-		return clean(ctx, e, out, list, len(args) == 1)
+	default:
+		return errors.New(usage)
 	}
-	return errors.New(usage)
+	return err
 }
 
 // build makes the parts that are not there yet, one after the other, and prints a line for each.

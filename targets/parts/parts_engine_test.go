@@ -250,6 +250,7 @@ func (h *hall) balances(t *testing.T, balancer string) {
 }
 
 func haproxy(t *testing.T, h *hall) {
+	t.Helper()
 	h.balances(t, "haproxy-1")
 	says, err := h.run(t.Context(), "haproxy-1", "haproxy", "-v")
 	if err != nil {
@@ -259,6 +260,7 @@ func haproxy(t *testing.T, h *hall) {
 }
 
 func nginx(t *testing.T, h *hall) {
+	t.Helper()
 	h.balances(t, "nginx-1")
 	says, err := h.run(t.Context(), "nginx-1", "nginx", "-v")
 	if err != nil {
@@ -268,6 +270,7 @@ func nginx(t *testing.T, h *hall) {
 }
 
 func redis(t *testing.T, h *hall) {
+	t.Helper()
 	h.says(t, "OK", "redis-1", "redis-cli", "SET", "tune", "tuba")
 	// From another container: protected mode would refuse that.
 	h.says(t, "tuba", "sentinel-1", "redis-cli", "-h", "redis", "GET", "tune")
@@ -279,11 +282,13 @@ func redis(t *testing.T, h *hall) {
 }
 
 func sentinel(t *testing.T, h *hall) {
+	t.Helper()
 	h.says(t, "6379", "sentinel-1", "redis-cli", "-p", "26379", "SENTINEL", "get-master-addr-by-name", "main")
 	h.says(t, "status=ok", "sentinel-1", "redis-cli", "-p", "26379", "INFO", "sentinel")
 }
 
 func postgres(t *testing.T, h *hall) {
+	t.Helper()
 	// By name, so that the password counts.
 	const at = "postgresql://shop:secret@postgres/stock"
 	h.says(t, "tuba", "postgres-1", "psql", "-At", "-c", "SELECT name FROM item", at)
@@ -298,6 +303,7 @@ func postgres(t *testing.T, h *hall) {
 }
 
 func patroni(t *testing.T, h *hall) {
+	t.Helper()
 	type member struct{ Name, Role, State, Host string }
 	var leaders, replicas []member
 	eventually(t, func(ctx context.Context) error {
@@ -340,6 +346,7 @@ func patroni(t *testing.T, h *hall) {
 }
 
 func etcd(t *testing.T, h *hall) {
+	t.Helper()
 	h.says(t, "OK", "etcd1-1", "etcdctl", "put", "tune", "tuba")
 	h.says(t, "tuba", "etcd3-1", "etcdctl", "get", "tune")
 	says, err := h.run(t.Context(), "etcd2-1", "etcd", "--version")
@@ -350,6 +357,7 @@ func etcd(t *testing.T, h *hall) {
 }
 
 func consul(t *testing.T, h *hall) {
+	t.Helper()
 	h.says(t, "Success", "consul-1", "consul", "kv", "put", "tune", "tuba")
 	h.says(t, "tuba", "consul-3", "consul", "kv", "get", "tune")
 	says, err := h.run(t.Context(), "consul-2", "consul", "version")
@@ -360,6 +368,7 @@ func consul(t *testing.T, h *hall) {
 }
 
 func zookeeper(t *testing.T, h *hall) {
+	t.Helper()
 	var says string
 	eventually(t, func(ctx context.Context) error {
 		var err error

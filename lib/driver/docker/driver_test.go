@@ -1,10 +1,13 @@
 package docker_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -292,6 +295,47 @@ func TestPullFails(t *testing.T) {
 			_, err := f.driver().Prepare(t.Context(), ref("registry.example/app:1", ""), nil)
 			checkUnavailable(t, err, "pull image registry.example/app:1: "+c.message[:10], c.hint)
 		})
+	}
+}
+
+// A file of a service is in its container before that starts, as the Compose file has it.
+func TestFiles(t *testing.T) {
+	home(t)
+	f := newFake(t, "1.51")
+	tg := web(1)
+	s := tg.Services["app"]
+	s.Files = []target.File{{Target: "/etc/lb/lb.cfg", Content: "listen", Mode: 0o440, UID: 7, GID: 8}}
+	tg.Services["app"] = s
+	upFake(t, f, tg)
+	var order []string
+	var body []byte
+	f.mu.Lock()
+	for _, call := range f.calls {
+		switch {
+		case strings.HasSuffix(call, "/archive"):
+			order, body = append(order, "files"), f.bodies[call]
+		case strings.HasPrefix(call, "POST /containers/") && strings.HasSuffix(call, "/start"):
+			order = append(order, "start")
+		}
+	}
+	f.mu.Unlock()
+	if !slices.Equal(order, []string{"files", "start"}) {
+		t.Fatalf("what was done is %v, want the files before the start", order)
+	}
+	in := tar.NewReader(bytes.NewReader(body))
+	h, err := in.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Name != "etc/lb/lb.cfg" || h.Mode != 0o440 || h.Uid != 7 || h.Gid != 8 || string(text) != "listen" {
+		t.Errorf("%+v holds %q", h, text)
+	}
+	if _, err := in.Next(); err != io.EOF {
+		t.Errorf("there is more than one file (%v)", err)
 	}
 }
 
