@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tutti-bench/tutti/cmd"
+	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/scenarios"
 )
@@ -38,11 +39,40 @@ func TestScenarios(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := scenario.Parse(file, src, cmd.Builtin().Faults); err != nil {
+		s, err := scenario.Parse(file, src, cmd.Builtin().Faults)
+		if err != nil {
 			t.Error(err)
+			continue
 		}
+		checkTargets(t, s)
 		if !strings.HasPrefix(string(src), "# yaml-language-server: $schema=./scenario.schema.json\n") {
 			t.Errorf("%s does not begin with its schema", file)
+		}
+	}
+}
+
+// checkTargets reads a scenario's Compose files, arm by arm: they have what the scenario names, and set every variable that they read.
+func checkTargets(t *testing.T, s *scenario.Scenario) {
+	t.Helper()
+	targets, err := tutti.LoadTargets(t.Context(), s, tutti.ComposeOptions{})
+	if err != nil {
+		t.Errorf("%s: %v", s.File, err)
+		return
+	}
+	for _, arm := range s.Arms {
+		tg := targets[arm.Name]
+		for _, service := range []string{arm.Nodes, arm.Ingress.Hostname()} {
+			if _, ok := tg.Services[service]; service != "" && !ok {
+				t.Errorf("%s: arm %s: its Compose files have no service %s", s.File, arm.Name, service)
+			}
+		}
+		for service := range arm.Scale {
+			if _, ok := tg.Services[service]; !ok {
+				t.Errorf("%s: arm %s: it scales %s, which its Compose files do not have", s.File, arm.Name, service)
+			}
+		}
+		for _, note := range tg.Notes {
+			t.Errorf("%s: arm %s: %s", s.File, arm.Name, note)
 		}
 	}
 }
