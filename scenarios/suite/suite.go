@@ -40,7 +40,7 @@ type job struct {
 	scenario *scenario.Scenario
 	targets  map[string]*target.Target
 	repeats  int
-	block    time.Duration // what a block takes, about
+	block    time.Duration         // what a block takes, about
 	says     func(*outcome) string // how an outcome is told; nil is its verdict
 }
 
