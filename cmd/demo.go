@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -28,7 +29,7 @@ there: a single node and a cluster of three, one node killed in each. Change the
 run them again with tutti run.`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := writeSamples(dir); err != nil {
+			if err := a.writeSamples(dir); err != nil {
 				return err
 			}
 			file := filepath.Join(dir, "scenarios", demoScenario)
@@ -46,17 +47,22 @@ run them again with tutti run.`,
 }
 
 // writeSamples puts the shipped scenarios and targets below dir. Files that are there are kept:
-// they may be the user's by now.
-func writeSamples(dir string) error {
+// they may be the user's by now. Scenarios whose target is not inside this program are left out.
+func (a *app) writeSamples(dir string) error {
 	for _, tree := range []struct {
 		name  string
 		files fs.FS
 	}{{"scenarios", scenarios.Files}, {"targets", targets.Files}} {
-		err := fs.WalkDir(tree.files, ".", func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !complete(tree.files, path) {
+		err := fs.WalkDir(tree.files, ".", func(name string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
 				return err
 			}
-			return writeSample(tree.files, path, filepath.Join(dir, tree.name, filepath.FromSlash(path)))
+			if tree.name == "scenarios" {
+				if whole, err := a.hasTarget(name); err != nil || !whole {
+					return err
+				}
+			}
+			return writeSample(tree.files, name, filepath.Join(dir, tree.name, filepath.FromSlash(name)))
 		})
 		if err != nil {
 			return &tutti.UsageError{Err: fmt.Errorf("write the samples: %w", err)}
@@ -65,25 +71,31 @@ func writeSamples(dir string) error {
 	return nil
 }
 
-// complete reports whether a sample can be used without the source tree: the Compose files of some scenarios are in
-// modules of their own, which no program can embed.
-func complete(from fs.FS, path string) bool {
-	src, err := fs.ReadFile(from, path)
-	if err != nil || filepath.Ext(path) != ".yaml" {
-		return err == nil
-	}
-	s, err := scenario.Parse(path, src, Builtin().Faults)
+// hasTarget reports whether all Compose files of a shipped scenario are inside this program. Those of targets that are modules of their own are
+// not: they want images that are made in the source tree.
+func (a *app) hasTarget(name string) (bool, error) {
+	src, err := fs.ReadFile(scenarios.Files, name)
 	if err != nil {
-		return true // a Compose file
+		return false, err
+	}
+	s, err := scenario.Parse(name, src, a.kit.Faults)
+	if err != nil {
+		return false, err
 	}
 	for _, arm := range s.Arms {
-		for _, file := range arm.Compose {
-			if _, err := fs.Stat(targets.Files, strings.TrimPrefix(file, "../targets/")); err != nil {
-				return false
+		for _, f := range arm.Compose {
+			below, ok := strings.CutPrefix(path.Join("scenarios", f), "targets/")
+			if !ok {
+				return false, nil
+			}
+			if _, err := fs.Stat(targets.Files, below); errors.Is(err, fs.ErrNotExist) {
+				return false, nil
+			} else if err != nil {
+				return false, err
 			}
 		}
 	}
-	return true
+	return true, nil
 }
 
 func writeSample(from fs.FS, path, name string) error {

@@ -39,27 +39,11 @@ objectives: [target.lost_writes <= 0]
 repeats: 1
 `
 
-// needParts skips the test where the engine lacks an image. In CI that is a failure.
-func needParts(t *testing.T, names ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for _, name := range names {
-		if out, err := exec.CommandContext(ctx, "docker", "image", "inspect", "--format", "{{.Id}}", name).CombinedOutput(); err != nil {
-			why := fmt.Sprintf("no image %s (make parts stores): %v %s", name, err, out)
-			if os.Getenv("CI") != "" {
-				t.Fatal(why)
-			}
-			t.Skip(why)
-		}
-	}
-}
-
 // A real store outlives its leader, and the whole chain shows it: the role finds the member that leads, another one leads
 // while it is dead, clients are served by it, and nothing that was acknowledged is lost.
 func TestStoresOutliveTheLeaderOfEtcd(t *testing.T) {
 	needEngine(t)
-	needParts(t, "localhost/tutti/etcd:parts", "localhost/tutti/stores:parts")
+	needImages(t, "localhost/tutti/etcd:parts", "localhost/tutti/stores:parts")
 	compose, err := filepath.Abs("../targets/stores/etcd.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -32,14 +32,12 @@
 //	lib/stats, lib/target/compose     estimates with intervals; Compose files → Target
 //	lib/target, lib/record            the two ends that everything talks about
 //
-// In a Go module of its own, so that nothing here depends on the clients of stores: targets/stores, the gateway to real ones.
-//
 // At the edge, imported by cmd and by tests alone: lib/driver/docker and lib/driver/process (one outside
 // technology each), lib/load/httpload (HTTP over vegeta), lib/fault/node, network, resource and command (the faults),
 // lib/netfault and lib/sysfault (what helpers do in nodes; lib/netfault/rule and lib/sysfault/task are what goes over the
 // wire to them), lib/watchdog (outlives the harness and removes what it labelled; it imports the standard library only).
 //
-// Programs with clients of other people's databases and registries are modules of their own (targets/shop), so that none of
+// Programs with clients of other people's databases and registries are modules of their own (targets/shop, targets/stores), so that none of
 // those is a dependency of the harness.
 //
 // # Invariants

@@ -75,6 +75,11 @@ func planned(t *testing.T, file, dir string) {
 	if err != nil {
 		t.Errorf("%s: %v", file, err)
 	}
+	for arm, one := range targets {
+		for _, note := range one.Notes {
+			t.Errorf("%s: arm %s: %s", file, arm, note)
+		}
+	}
 	if !strings.HasPrefix(string(src), "# yaml-language-server: $schema="+dir+"scenario.schema.json\n") {
 		t.Errorf("%s does not begin with its schema", file)
 	}

@@ -40,6 +40,7 @@ type job struct {
 	scenario *scenario.Scenario
 	targets  map[string]*target.Target
 	repeats  int
+	block    time.Duration         // what a block takes, about
 	says     func(*outcome) string // how an outcome is told; nil is its verdict
 }
 
@@ -130,16 +131,21 @@ func (s *suite) job(ctx context.Context, file, name string, repeats int) (*job, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
+	// Planned as for an engine that can do everything: what this one cannot, tutti says.
+	p, err := plan.Build(sc, targets, s.kit.Faults, target.Facts{Driver: "any", Abilities: ^target.Ability(0)})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	if repeats == 0 {
 		repeats = sc.Repeats
 	}
-	return &job{name: name, file: file, scenario: sc, targets: targets, repeats: repeats}, nil
+	block := p.Duration(perTrial) / time.Duration(sc.Repeats)
+	return &job{name: name, file: file, scenario: sc, targets: targets, repeats: repeats, block: block}, nil
 }
 
 // estimate is how long a run of the job takes, about.
 func (j *job) estimate() time.Duration {
-	one := j.scenario.Load.Warmup + j.scenario.Load.For + perTrial
-	return perRun + time.Duration(j.repeats*len(j.scenario.Arms))*one
+	return perRun + time.Duration(j.repeats)*j.block
 }
 
 // limit is when a run is ended.
