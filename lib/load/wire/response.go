@@ -22,10 +22,10 @@ type answer struct {
 
 // receive reads an answer's head. The body that it returns is not yet anyone's to end: its
 // conn is nil if there is nothing to read, and keep says whether the connection is good for another exchange.
-func (c *conn) receive(req *http.Request, maxHeader int) (a *answer, err error) {
-	a = new(answer)
-	a.resp.Request = req
+func (c *conn) receive(req *http.Request, maxHeader int) (*answer, error) {
 	for interim := 0; ; interim++ {
+		a := new(answer)
+		a.resp.Request = req
 		head, lines, err := c.head(maxHeader)
 		if err != nil {
 			return nil, err
@@ -33,14 +33,16 @@ func (c *conn) receive(req *http.Request, maxHeader int) (a *answer, err error) 
 		if err := a.parse(string(head), lines); err != nil {
 			return nil, err
 		}
+		if err := a.frame(req.Method); err != nil {
+			return nil, err
+		}
 		if code := a.resp.StatusCode; code >= 200 || code == http.StatusSwitchingProtocols {
-			break
+			return a, nil
 		}
 		if interim == maxInterim {
 			return nil, protocolError("too many interim answers (1xx) before the final one")
 		}
 	}
-	return a, a.frame(req.Method)
 }
 
 var versions = []byte("HTTP/1.")
