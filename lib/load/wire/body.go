@@ -149,7 +149,7 @@ func (b *body) chunkLine() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i := bytes.IndexByte(line, '\r'); i != len(line)-2 {
+	if i := bytes.IndexByte(line, '\r'); i < 0 || i != len(line)-2 {
 		return nil, malformed("bad end of a line in a chunked body", line)
 	}
 	return line[:len(line)-2], nil
@@ -217,8 +217,11 @@ func (b *body) trailer() error {
 		if err != nil {
 			return err
 		}
+		if !bytes.HasSuffix(line, []byte("\r\n")) {
+			return malformed("bad end of a line in a trailer", line)
+		}
 		text = append(text, line...)
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+		if len(line) == len("\r\n") {
 			break
 		}
 		lines++

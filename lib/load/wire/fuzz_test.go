@@ -83,6 +83,7 @@ var stricter = []difference{
 	{"a signed status", regexp.MustCompile(`HTTP/1\.\d [+-]`)},
 	{"a control character in the reason or in a value", regexp.MustCompile(`[\x00-\x08\x0b-\x1f\x7f]`)},
 	{"a coding in an answer of version 1.0 (6.1)", regexp.MustCompile(`(?i)HTTP/1\.0[^\n]*\n(.*\n)*transfer-encoding`)},
+	{"a line of the trailer that ends in LF alone, as none in a chunked body may (7.1)", regexp.MustCompile(`(?s)\n0+[ \t;\r].*[^\r]\n`)},
 	{"more than five interim answers", regexp.MustCompile(`(HTTP/1\.\d 1(.*\n)*){6}`)},
 }
 

@@ -191,6 +191,7 @@ func TestAnswers(t *testing.T) {
 		{"space before a chunk size", "", head(chunked) + " 2\r\nok\r\n0\r\n\r\n", bad(Protocol)},
 		{"chunk size beyond 63 bits", "", head(chunked) + "8000000000000000\r\nok", bad(Protocol)},
 		{"chunk size line ends in LF alone", "", head(chunked) + "2\nok\r\n0\r\n\r\n", bad(Protocol)},
+		{"chunk size line is LF alone", "", head(chunked) + "\n", bad(Protocol)},
 		{"CR in a chunk extension", "", head(chunked) + "2;a\rb\r\nok\r\n0\r\n\r\n", bad(Protocol)},
 		{"chunk longer than it says", "", head(chunked) + "2\r\nokk\r\n0\r\n\r\n", bad(Protocol)},
 		{"chunk extension without end", "", head(chunked) + "2;" + long, bad(Protocol)},
@@ -200,6 +201,7 @@ func TestAnswers(t *testing.T) {
 		{"chunks end in a chunk", "", head(chunked) + "5\r\nok", bad(Truncated)},
 		{"chunks end before the trailer's end", "", head(chunked) + "0\r\n", bad(Truncated)},
 		{"trailer is no field", "", head(chunked) + "0\r\nno field\r\n\r\n", bad(Protocol)},
+		{"trailer ends in LF alone", "", head(chunked) + "0\r\n\n", bad(Protocol)},
 		{"trailer too long", "", head(chunked) + "0\r\nX-A: " + long + "\r\n\r\n", bad(Protocol)},
 
 		{"field names in any case", "", head("content-LENGTH: 2", "x_y.z!: 1") + "ok", ok("ok", true, h("Content-Length", "2", "X_y.z!", "1"))},
