@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/scenario"
 )
@@ -147,6 +148,9 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	b.WriteString(strings.TrimSuffix(s.Name+": "+s.Hypothesis, ": ") + "\n")
 	fmt.Fprintf(b, "engine    %s (%s)\n", p.Facts.Driver, p.Why)
 	fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
+	for _, one := range s.Load.Sessions {
+		fmt.Fprintf(b, "session   %s: %s, %v apart: %s\n", one.Name, count(one.Steps, "step"), one.Think, stepNames(s.Load.Requests[one.First:one.First+one.Steps]))
+	}
 	fmt.Fprintf(b, "blocks    %d with %s each, seed %d; about %v\n", s.Repeats, count(len(s.Arms), "trial"), s.Seed, p.Plan.Duration(tutti.PerTrial).Round(time.Second))
 	for _, arm := range s.Arms {
 		fmt.Fprintf(b, "arm       %s%s\n", arm.Name, replicas(p.Plan, arm))
@@ -175,6 +179,15 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	b.WriteString("nothing was started\n")
 	_, err := fmt.Fprint(a.out, clean(b.String()))
 	return err
+}
+
+// stepNames lists a session's requests.
+func stepNames(steps []load.Request) string {
+	names := make([]string, len(steps))
+	for i, step := range steps {
+		names[i] = step.Name
+	}
+	return strings.Join(names, ", ")
 }
 
 // with lists a step's parameters, in order.

@@ -59,7 +59,8 @@ type Plan struct {
 	// resolved by the harness, so that a dead name service is the target's trouble and not ours.
 	Ingress        string    `json:"ingress"`
 	Dial           string    `json:"dial,omitempty"`
-	Requests       []Request `json:"requests"`
+	Requests       []Request `json:"requests"` // the steps of the sessions among them
+	Sessions       []Session `json:"sessions,omitempty"`
 	NodeHeader     string    `json:"node_header,omitempty"`
 	AttemptsHeader string    `json:"attempts_header,omitempty"`
 	Seed           int64     `json:"seed"`
@@ -71,12 +72,13 @@ type Plan struct {
 // A Request is one kind of request.
 type Request struct {
 	Name    string            `json:"name"`
-	Weight  float64           `json:"weight"` // share among the requests; 0 counts as 1
+	Weight  float64           `json:"weight"` // share among the requests; 0 counts as 1; a step has its session's
 	Method  string            `json:"method"`
 	Path    string            `json:"path"` // a template
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    string            `json:"body,omitempty"` // a template
 	Expect  Expect            `json:"expect"`
+	Capture []Capture         `json:"capture,omitempty"` // for later steps; of steps alone
 }
 
 // Expect says which answers are good. The zero value takes any status 200–399.

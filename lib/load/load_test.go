@@ -75,7 +75,7 @@ func TestTemplates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := ts.Message(0, 42)
+	m, err := ts.Message(load.Turn{Request: 0, Seq: 42, Client: 42}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestTemplates(t *testing.T) {
 	if m.Header.Get("Authorization") != "s3" || m.Header.Get("User-Agent") != "tutti" || m.Header.Get("Host") != "" {
 		t.Errorf("header %v", m.Header)
 	}
-	m, err = ts.Message(1, 42)
+	m, err = ts.Message(load.Turn{Request: 1, Seq: 42, Client: 42}, nil)
 	if err != nil || m.URL.String() != "http://lb:8080/base/a%2Fb" || m.Header.Get("X-A") != "b" || m.Header.Get("User-Agent") != "own" {
 		t.Errorf("%+v, URL %s, %v", m, m.URL, err)
 	}
@@ -96,9 +96,9 @@ func TestTemplates(t *testing.T) {
 	}
 	count := 0
 	for seq := range uint64(10_000) {
-		i := ts.Pick(seq)
+		i := ts.Turn(seq).Request
 		count += i
-		if again.Pick(seq) != i {
+		if again.Turn(seq).Request != i {
 			t.Fatalf("request %d is of another kind the second time", seq)
 		}
 	}

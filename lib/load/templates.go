@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"text/template"
@@ -23,7 +25,9 @@ type Templates struct {
 	seed    int64
 	env     map[string]string
 	base    string
-	cum     []float64 // running sums of the weights
+	mix     *mix
+	alone   []int     // the requests that belong to no session
+	cum     []float64 // running sums of their weights
 	entries []entry
 }
 
@@ -44,6 +48,8 @@ type entry struct {
 	headers      map[string]text
 	fixedURL     *url.URL    // where the path is no template
 	fixedHeader  http.Header // where no header is a template
+	needs        []string    // captured names that its templates use
+	wants        Wanted
 }
 
 // A text is a template, or plain text if t is nil.
@@ -60,30 +66,98 @@ func (p Plan) Templates() (*Templates, error) {
 		return nil, fmt.Errorf("ingress %q: want a URL such as http://lb:8080", p.Ingress)
 	}
 	t := &Templates{seed: p.Seed, env: p.Env, base: strings.TrimRight(base.Scheme+"://"+base.Host+base.EscapedPath(), "/")}
+	session, err := p.membership()
+	if err != nil {
+		return nil, err
+	}
+	captured := make(map[string]string) // by the steps so far of the session
 	sum := 0.0
 	for i, r := range p.Requests {
+		if session[i] < 0 || p.Sessions[session[i]].First == i {
+			clear(captured)
+		}
 		e, err := t.entry(r)
 		if err == nil {
 			t.entries = append(t.entries, e)
-			_, err = t.Message(i, 0)
+			err = t.try(i, session[i] >= 0, captured)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("request %q: %w", r.Name, err)
 		}
-		w := r.Weight
-		if w == 0 {
-			w = 1
+		if session[i] >= 0 {
+			continue
 		}
-		if !(w > 0) || math.IsInf(w, 0) {
-			return nil, fmt.Errorf("request %q: weight %v: must be above 0", r.Name, r.Weight)
+		w, err := weight(r.Weight)
+		if err != nil {
+			return nil, fmt.Errorf("request %q: %w", r.Name, err)
 		}
 		sum += w
-		t.cum = append(t.cum, sum)
+		t.alone, t.cum = append(t.alone, i), append(t.cum, sum)
 	}
 	if len(t.entries) == 0 {
 		return nil, errors.New("no requests")
 	}
-	return t, nil
+	t.mix, err = newMix(p, sum)
+	return t, err
+}
+
+// membership says of each request which session it is a step of, -1 for none.
+func (p Plan) membership() ([]int, error) {
+	of := make([]int, len(p.Requests))
+	for i := range of {
+		of[i] = -1
+	}
+	for k, s := range p.Sessions {
+		switch {
+		case s.Steps <= 0 || s.First < 0 || s.First > len(p.Requests)-s.Steps:
+			return nil, fmt.Errorf("session %q: its steps are no requests of the plan", s.Name)
+		case s.Think < 0:
+			return nil, fmt.Errorf("session %q: think %v: must not be below 0", s.Name, s.Think)
+		}
+		if _, err := weight(s.Weight); err != nil {
+			return nil, fmt.Errorf("session %q: %w", s.Name, err)
+		}
+		for i := s.First; i < s.First+s.Steps; i++ {
+			if of[i] >= 0 {
+				return nil, fmt.Errorf("request %q: is a step of two sessions", p.Requests[i].Name)
+			}
+			of[i] = k
+		}
+	}
+	return of, nil
+}
+
+func weight(w float64) (float64, error) {
+	if w == 0 {
+		return 1, nil
+	}
+	if !(w > 0) || math.IsInf(w, 0) {
+		return 0, fmt.Errorf("weight %v: must be above 0", w)
+	}
+	return w, nil
+}
+
+// standIn is what a captured value is taken for until there is one: long enough for a template that cuts it.
+var standIn = strings.Repeat("0", 64)
+
+// try fills request i in once, with stand-ins for what the steps before it captured, and adds what it captures itself.
+func (t *Templates) try(i int, step bool, captured map[string]string) error {
+	e := &t.entries[i]
+	if !step && len(e.wants.captors) > 0 {
+		return errors.New("captures a value, and belongs to no session whose later steps could use it")
+	}
+	for _, name := range e.needs {
+		if _, ok := captured[name]; !ok {
+			return fmt.Errorf("uses .Captured.%s, and no step before it in its session captures that", name)
+		}
+	}
+	if _, err := t.Message(Turn{Request: i}, captured); err != nil {
+		return err
+	}
+	for _, c := range e.wants.captors {
+		captured[c.name] = standIn
+	}
+	return nil
 }
 
 func (t *Templates) entry(r Request) (entry, error) {
@@ -111,9 +185,14 @@ func (t *Templates) entry(r Request) (entry, error) {
 		e.headers[name] = v
 		fixed = fixed && v.t == nil
 	}
+	for _, c := range r.Capture {
+		got, err := newCaptor(c)
+		e.wants.captors, errs = append(e.wants.captors, got), append(errs, err)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return e, err
 	}
+	e.needs = needs(r)
 	if fixed {
 		e.fixedHeader, _ = e.header(nil)
 	}
@@ -128,6 +207,24 @@ func (t *Templates) entry(r Request) (entry, error) {
 		return e, fmt.Errorf("method %q: want one such as GET", e.method)
 	}
 	return e, nil
+}
+
+var capturedField = regexp.MustCompile(`\.Captured\.([A-Za-z_][A-Za-z0-9_]*)`)
+
+// needs lists the captured names that a request's templates use.
+func needs(r Request) []string {
+	texts := []string{r.Path, r.Body}
+	for _, v := range r.Headers {
+		texts = append(texts, v)
+	}
+	var names []string
+	for _, text := range texts {
+		for _, m := range capturedField.FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func newText(what, s string) (text, error) {
@@ -149,9 +246,18 @@ func (x text) fill(n *numbered) (string, error) {
 	return b.String(), nil
 }
 
-// Pick returns which of the plan's requests the one with this number is: a choice by
-// weight that depends on nothing but seed and number.
-func (t *Templates) Pick(seq uint64) int {
+// Turn says which of the plan's requests the one with this number is, and whose: a function of seed and
+// number alone, in time that does not grow with the number.
+func (t *Templates) Turn(seq uint64) Turn {
+	turn, ofSession := t.mix.turn(seq)
+	if !ofSession {
+		turn.Request = t.alone[t.pick(seq)]
+	}
+	return turn
+}
+
+// pick chooses one of the requests that belong to no session, by weight.
+func (t *Templates) pick(seq uint64) int {
 	if len(t.cum) == 1 {
 		return 0
 	}
@@ -162,10 +268,16 @@ func (t *Templates) Pick(seq uint64) int {
 	return min(i, len(t.cum)-1)
 }
 
-// Message fills in request i, an index into the plan's requests, for the number seq.
-func (t *Templates) Message(i int, seq uint64) (Message, error) {
-	e := &t.entries[i]
-	n := &numbered{Seq: seq, Env: t.env, seed: t.seed}
+// Needs are the captured names without which a request cannot be sent, in order.
+func (t *Templates) Needs(request int) []string { return t.entries[request].needs }
+
+// Wanted is what a request captures.
+func (t *Templates) Wanted(request int) *Wanted { return &t.entries[request].wants }
+
+// Message fills in the request of a turn, with what its session has captured so far.
+func (t *Templates) Message(turn Turn, captured map[string]string) (Message, error) {
+	e := &t.entries[turn.Request]
+	n := &numbered{Seq: turn.Seq, Env: t.env, Captured: captured, client: turn.Client, seed: t.seed}
 	m := Message{Method: e.method, URL: e.fixedURL, Header: e.fixedHeader}
 	var err error
 	if m.URL == nil {
@@ -204,16 +316,18 @@ func (e *entry) header(n *numbered) (http.Header, error) {
 
 // numbered is what a template sees.
 type numbered struct {
-	Seq  uint64
-	Env  map[string]string
-	seed int64
+	Seq      uint64
+	Env      map[string]string
+	Captured map[string]string
+	client   uint64
+	seed     int64
 }
 
-// Key is [Key].
-func (n *numbered) Key() string { return Key(n.seed, n.Seq) }
+// Key is [Key] of the client, the same in all steps of a session.
+func (n *numbered) Key() string { return Key(n.seed, n.client) }
 
-// Value is [Value].
-func (n *numbered) Value() string { return Value(n.seed, n.Seq) }
+// Value is [Value] of the client.
+func (n *numbered) Value() string { return Value(n.seed, n.client) }
 
 // Key is what .Key stands for in a template: with one seed, no two numbers have
 // the same.
@@ -223,19 +337,21 @@ func Key(seed int64, seq uint64) string { return fmt.Sprintf("k%016x", hash(seed
 // have the same.
 func Value(seed int64, seq uint64) string { return fmt.Sprintf("v%016x", hash(seed, seq, saltValue)) }
 
-// The salts keep the three uses of a number apart.
+// The salts keep the uses of a number apart.
 const (
 	saltPick  = 0x70696b
 	saltKey   = 0x6b6579
 	saltValue = 0x76616c
+	saltOwner = 0x6f776e
+	saltRow   = 0x726f77
 )
 
 // hash is a bijection of seq for any seed and salt: adding a constant and mixing are.
-func hash(seed int64, seq, salt uint64) uint64 { return mix(mix(uint64(seed)^salt<<32) + seq) }
+func hash(seed int64, seq, salt uint64) uint64 { return mix64(mix64(uint64(seed)^salt<<32) + seq) }
 
-// mix is the finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable
+// mix64 is the finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable
 // pseudorandom number generators", OOPSLA 2014; variant 13 of Stafford's constants), a bijection.
-func mix(z uint64) uint64 {
+func mix64(z uint64) uint64 {
 	z += 0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb

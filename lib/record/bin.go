@@ -17,7 +17,7 @@ type Sample struct {
 	Request int           // index into [Header.Requests]
 	Due     time.Duration // when it was to be sent: a pure function of Seq
 	Sent    time.Duration // when it went out; [None] if it did not
-	Free    time.Duration // when a connection was free for it; [None] if at once
+	Free    time.Duration // when it could go out: a connection was free, its session had come to it; [None] if at once
 	Done    time.Duration // when its outcome was known
 	Class   Class
 	Node    string   // who answered, as the node header said; "" if nobody did

@@ -20,7 +20,7 @@ const minSecret = 4
 const maxNodes = 50_000
 
 // maxPath is the depth of the deepest place in which a secret can stand.
-const maxPath = 5
+const maxPath = 7
 
 const masked = "***"
 
@@ -31,11 +31,13 @@ const secretKey = `(?i)(passw|secret|token|api[-_]?key|authorization|cookie|cred
 // else a key such as `token-service` is the name of something.
 var free = []string{
 	"target.env", "arms.*.env", "load.requests.*.headers", "load.requests.*.json", "load.requests.*.expect.header",
+	"load.requests.*.steps.*.headers", "load.requests.*.steps.*.json", "load.requests.*.steps.*.expect.header",
 }
 
 // prose are the texts that name nothing, in which a secret may be repeated.
 var prose = []string{
 	"hypothesis", "load.requests.*.body", "load.requests.*.expect.body", "load.requests.*.expect.contains",
+	"load.requests.*.steps.*.body", "load.requests.*.steps.*.expect.body", "load.requests.*.steps.*.expect.contains",
 }
 
 // Mask replaces what stands under keys that name secrets (in variables, headers and bodies) by asterisks, and the

@@ -177,6 +177,15 @@ load:
       headers: {Authorization: "Bearer {{.Env.TOKEN}}", Cookie: a=b}
       json: {user: me, password: hunter22, tokens: [1, 2.5, null]}
       expect: {status: 200, header: {Set-Cookie: hunter22}}
+    - steps:
+        - name: token
+          POST: /token
+          json: {password: hunter22}
+          capture: {token: $.token}
+        - GET: /own
+          headers: {Authorization: "Bearer {{.Captured.token}}"}
+          body: hunter22
+          expect: {body: hunter22, header: {Cookie: hunter22}}
 faults:
   - {name: token, at: 10s, kill: app, for: 5s}
 objectives:
@@ -193,8 +202,10 @@ objectives:
 		for i := range s.Arms {
 			s.Arms[i].Env = nil
 		}
-		r := &s.Load.Requests[1]
-		r.Headers, r.Body, r.Expect.Header = nil, "", nil
+		for i := range s.Load.Requests {
+			r := &s.Load.Requests[i]
+			r.Headers, r.Body, r.Expect.Header, r.Expect.Body = nil, "", nil, nil
+		}
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("another experiment:\n%+v\n%+v\n%s", got, want, masked)

@@ -22,6 +22,9 @@ func Words(kinds fault.Kinds) map[string]bool {
 		case either:
 			walk(f.short)
 			walk(f.long)
+		case requestForm:
+			walk(f.request)
+			walk(f.session)
 		case enum:
 			for _, w := range f.words {
 				words[w] = false

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template/parse"
 	"time"
@@ -23,27 +24,51 @@ func (b *builder) load(f *fields) Load {
 		b.wrong(f.valueOf("for"), "there is no request in it").expect("at least %s at this rate", time.Duration(float64(time.Second)/l.Rate))
 	}
 	named := make(map[string]*yaml.Node)
+	once := func(what, name string, n *yaml.Node, instead string) {
+		if first := named[name]; first != nil {
+			b.wrong(n, "two %s are named %s", what, quote(name)).expect("%s; the first stands in line %d", instead, first.Line)
+		}
+		named[name] = n
+	}
 	for _, i := range get[[]item](f, "requests", nil) {
-		one, ok := b.request(i)
+		if f, ok := i.v.(*fields); ok && f.has("steps") {
+			one, steps := b.session(f, len(l.Sessions)+1)
+			one.First = len(l.Requests)
+			if f.has("name") {
+				once("requests or sessions", one.Name, f.valueOf("name"), "another name")
+			}
+			for _, step := range steps {
+				once("requests", step.Name, step.i.node, "another name for one of them")
+				l.Requests = append(l.Requests, step.Request)
+			}
+			l.Sessions = append(l.Sessions, one)
+			continue
+		}
+		one, ok := b.request(i, scope{})
 		if !ok {
 			continue
 		}
-		if first := named[one.Name]; first != nil {
-			b.wrong(i.node, "two requests are named %s", quote(one.Name)).
-				expect("another name, or a weight; the first stands in line %d", first.Line)
-		}
-		named[one.Name] = i.node
+		once("requests", one.Name, i.node, "another name, or a weight")
 		l.Requests = append(l.Requests, one)
+	}
+	if n := len(l.Requests); n > maxRequests {
+		b.wrong(b.head(f.valueOf("requests")), "there are %d requests, steps counted", n).expect("at most %d", maxRequests)
 	}
 	return l
 }
 
-func (b *builder) request(i item) (load.Request, bool) {
+// A sent is a request, and where it stands.
+type sent struct {
+	load.Request
+	i item
+}
+
+func (b *builder) request(i item, in scope) (load.Request, bool) {
 	if line, ok := i.v.(string); ok {
 		method, path, _ := strings.Cut(line, " ")
 		trimmed := strings.TrimLeft(path, " ")
 		one := load.Request{Name: line, Weight: 1, Method: method, Path: trimmed}
-		return one, b.path(i.node, len(line)-len(trimmed), trimmed)
+		return one, b.path(i.node, len(line)-len(trimmed), trimmed, in)
 	}
 	f, ok := i.v.(*fields)
 	if !ok || f.chosen["method"] == "" {
@@ -60,13 +85,13 @@ func (b *builder) request(i item) (load.Request, bool) {
 	if one.Name == "" {
 		one.Name = one.Method + " " + one.Path
 	}
-	ok = b.path(path.node, 0, one.Path)
-	one.Headers = b.headers(f)
+	ok = b.path(path.node, 0, one.Path, in)
+	one.Headers = b.headers(f, in)
 	if f.has("body") {
-		b.template(f.at["body"].node, 0, one.Body)
+		b.template(f.at["body"].node, 0, one.Body, in)
 	}
 	if f.has("json") {
-		b.json(&one, f)
+		b.json(&one, f, in)
 	}
 	if e := get[*fields](f, "expect", nil); e != nil {
 		one.Expect = expectation(e)
@@ -77,26 +102,47 @@ func (b *builder) request(i item) (load.Request, bool) {
 // fillIn fills every request in once for every arm, so that a template that cannot work is an
 // error here and not in a run.
 func (b *builder) fillIn(s *Scenario, f *fields) {
-	items := get[[]item](f, "requests", nil)
-	for i, one := range s.Load.Requests {
-		for _, arm := range s.Arms {
-			p := load.Plan{Ingress: arm.Ingress.String(), Requests: []load.Request{one}, Env: arm.Env, Seed: s.Seed}
-			if _, err := p.Templates(); err != nil {
-				b.wrong(items[i].node, "arm %s cannot send it: %s", arm.Name, visible(executing.ReplaceAllString(err.Error(), ""))).
-					expect("values that are there; .Env has what env in the target and in the arm says")
+	at := 0
+	for _, i := range get[[]item](f, "requests", nil) {
+		one, ok := i.v.(*fields)
+		if !ok || !one.has("steps") {
+			b.fillOne(s, i, load.Plan{Requests: s.Load.Requests[at : at+1]})
+			at++
+			continue
+		}
+		for n, step := range get[[]item](one, "steps", nil) { // with those before it
+			p := load.Plan{Requests: s.Load.Requests[at : at+n+1], Sessions: []load.Session{{Steps: n + 1}}}
+			if !b.fillOne(s, step, p) {
 				break
 			}
 		}
+		at += len(get[[]item](one, "steps", nil))
 	}
+	if len(b.errs) == 0 {
+		b.reached(s, f)
+	}
+}
+
+func (b *builder) fillOne(s *Scenario, i item, p load.Plan) bool {
+	p.Seed = s.Seed
+	for _, arm := range s.Arms {
+		p.Ingress, p.Env = arm.Ingress.String(), arm.Env
+		if _, err := p.Templates(); err != nil {
+			b.wrong(i.node, "arm %s cannot send it: %s", arm.Name, visible(executing.ReplaceAllString(err.Error(), ""))).
+				expect("values that are there; .Env has what env in the target and in the arm says")
+			return false
+		}
+	}
+	return true
 }
 
 var executing = regexp.MustCompile(`^.*: executing .* at `)
 
-func (b *builder) headers(f *fields) map[string]string {
+func (b *builder) headers(f *fields, in scope) map[string]string {
 	headers := make(map[string]string)
 	for _, h := range get[[]item](f, "headers", nil) {
 		headers[h.key.Value] = h.v.(string)
-		b.template(h.node, 0, h.v.(string))
+		b.template(h.node, 0, h.v.(string), in)
 	}
 	if len(headers) == 0 {
 		return nil
@@ -105,7 +151,7 @@ func (b *builder) headers(f *fields) map[string]string {
 }
 
 // json makes the body of a request's JSON, and says so in its headers.
-func (b *builder) json(one *load.Request, f *fields) {
+func (b *builder) json(one *load.Request, f *fields, in scope) {
 	at := f.at["json"]
 	if f.has("body") {
 		b.wrong(at.key, "a request has one body, and here are two: body and json").expect("one of them")
@@ -119,8 +165,8 @@ func (b *builder) json(one *load.Request, f *fields) {
 		return
 	}
 	one.Body = strings.TrimSuffix(body.String(), "\n")
-	if err := checkTemplate(one.Body); err != nil {
-		b.wrong(at.key, "%s", err.msg).expect("%s", err.want)
+	if err := checkTemplate(one.Body, in); err != nil {
+		b.wrong(at.key, "%s", err.msg).expect("%s", err.want).near(err.word, err.near())
 	}
 	for name := range one.Headers {
 		if strings.EqualFold(name, "Content-Type") {
@@ -151,7 +197,7 @@ func expectation(f *fields) load.Expect {
 }
 
 // path checks a request's path, which begins at a byte of the node's value.
-func (b *builder) path(n *yaml.Node, offset int, path string) bool {
+func (b *builder) path(n *yaml.Node, offset int, path string, in scope) bool {
 	if strings.HasPrefix(path, "//") {
 		b.wrongAt(b.src.within(n, offset, 2), "the path begins with //, which is another host").expect("%s", template)
 		return false
@@ -165,13 +211,13 @@ func (b *builder) path(n *yaml.Node, offset int, path string) bool {
 		b.wrongAt(b.src.within(n, offset+i, 1), "%q in a path", bare[i]).expect("%s", want)
 		return false
 	}
-	return b.template(n, offset, path)
+	return b.template(n, offset, path, in)
 }
 
 var actions = regexp.MustCompile(`\{\{[^}]*\}\}`)
 
-func (b *builder) template(n *yaml.Node, offset int, text string) bool {
-	err := checkTemplate(text)
+func (b *builder) template(n *yaml.Node, offset int, text string, in scope) bool {
+	err := checkTemplate(text, in)
 	if err == nil {
 		return true
 	}
@@ -183,20 +229,26 @@ func (b *builder) template(n *yaml.Node, offset int, text string) bool {
 	}
 	e := b.wrongAt(at, "%s", err.msg).expect("%s", err.want)
 	if err.word != "" {
-		e.near(err.word, templateFields)
+		e.near(err.word, err.near())
 	}
 	return false
 }
 
-// templateFields is what paths, headers and bodies may use; laterFields are of the format
-// and not of this version.
-var (
-	templateFields = []string{".Key", ".Value", ".Seq", ".Env"}
-	laterFields    = []string{".Captured"}
-)
+// templateFields is what paths, headers and bodies may use; steps of a session may use .Captured too.
+var templateFields = []string{".Key", ".Value", ".Seq", ".Env"}
 
 // A templateError says what is wrong with a template, and which word of it.
-type templateError struct{ msg, word, want string }
+type templateError struct {
+	msg, word, want string
+	words           []string // what the word may have been; nil: a field
+}
+
+func (e *templateError) near() []string {
+	if e.words != nil {
+		return e.words
+	}
+	return templateFields
+}
 
 const templateWant = "a Go template with .Key, .Value, .Seq or .Env, such as {{.Key}}"
 
@@ -208,13 +260,13 @@ var builtins = map[string]any{
 
 var templatePrefix = regexp.MustCompile(`^template: [^:]*:\d+: *`)
 
-func checkTemplate(text string) *templateError {
+func checkTemplate(text string, in scope) *templateError {
 	trees, err := parse.Parse("request", text, "", "", builtins)
 	if err != nil {
 		return &templateError{msg: "not a template: " + visible(templatePrefix.ReplaceAllString(err.Error(), "")), want: templateWant}
 	}
 	for _, t := range trees {
-		if bad := checkNode(t.Root, true); bad != nil {
+		if bad := in.checkNode(t.Root, true); bad != nil {
 			return bad
 		}
 	}
@@ -223,10 +275,10 @@ func checkTemplate(text string) *templateError {
 
 // checkNode looks for fields that requests do not have. Within `with` and `range` the dot is
 // something else, and only $ is looked at.
-func checkNode(n parse.Node, dot bool) *templateError {
+func (in scope) checkNode(n parse.Node, dot bool) *templateError {
 	first := func(nodes ...parse.Node) *templateError {
 		for _, c := range nodes {
-			if bad := checkNode(c, dot); bad != nil {
+			if bad := in.checkNode(c, dot); bad != nil {
 				return bad
 			}
 		}
@@ -239,7 +291,7 @@ func checkNode(n parse.Node, dot bool) *templateError {
 		}
 		return first(n.Nodes...)
 	case *parse.ActionNode:
-		return checkNode(n.Pipe, dot)
+		return in.checkNode(n.Pipe, dot)
 	case *parse.PipeNode:
 		if n == nil {
 			return nil
@@ -252,19 +304,19 @@ func checkNode(n parse.Node, dot bool) *templateError {
 	case *parse.IfNode:
 		return first(n.Pipe, n.List, n.ElseList)
 	case *parse.WithNode:
-		return cmpNodes(checkNode(n.Pipe, dot), checkNode(n.List, false), checkNode(n.ElseList, dot))
+		return cmpNodes(in.checkNode(n.Pipe, dot), in.checkNode(n.List, false), in.checkNode(n.ElseList, dot))
 	case *parse.RangeNode, *parse.TemplateNode:
 		return &templateError{msg: "range, template, define and block have no use in a request", want: templateWant}
 	case *parse.FieldNode:
 		if dot {
-			return checkField(n.Ident)
+			return in.checkField(n.Ident)
 		}
 	case *parse.VariableNode:
 		if n.Ident[0] == "$" && len(n.Ident) > 1 {
-			return checkField(n.Ident[1:])
+			return in.checkField(n.Ident[1:])
 		}
 	case *parse.ChainNode:
-		return checkNode(n.Node, dot)
+		return in.checkNode(n.Node, dot)
 	}
 	return nil
 }
@@ -278,13 +330,11 @@ func cmpNodes(errs ...*templateError) *templateError {
 	return nil
 }
 
-func checkField(ident []string) *templateError {
+func (in scope) checkField(ident []string) *templateError {
 	name := "." + ident[0]
-	want := "one of " + strings.Join(templateFields, ", ")
-	for _, later := range laterFields {
-		if name == later {
-			return &templateError{name + " is part of the format, but this version of tutti lacks it", name, want}
-		}
+	want := "one of " + strings.Join(in.fields(), ", ")
+	if name == ".Captured" {
+		return in.check(ident[1:])
 	}
 	known := false
 	for _, f := range templateFields {
@@ -292,11 +342,19 @@ func checkField(ident []string) *templateError {
 	}
 	switch {
 	case !known:
-		return &templateError{fmt.Sprintf("unknown template field %s", quote(name)), name, want}
+		return &templateError{msg: fmt.Sprintf("unknown template field %s", quote(name)), word: name, want: want, words: in.fields()}
 	case name != ".Env" && len(ident) > 1:
-		return &templateError{fmt.Sprintf("%s has no fields", name), name, "{{" + name + "}}"}
+		return &templateError{msg: fmt.Sprintf("%s has no fields", name), word: name, want: "{{" + name + "}}"}
 	case len(ident) > 2:
-		return &templateError{".Env has variables, and they have no fields", name, "{{.Env.NAME}}"}
+		return &templateError{msg: ".Env has variables, and they have no fields", word: name, want: "{{.Env.NAME}}"}
 	}
 	return nil
+}
+
+// fields are those of a template in this scope.
+func (in scope) fields() []string {
+	if in.session {
+		return append(slices.Clone(templateFields), ".Captured")
+	}
+	return templateFields
 }

@@ -61,7 +61,8 @@ type Load struct {
 	For      time.Duration
 	Warmup   time.Duration
 	Timeout  time.Duration
-	Requests []load.Request
+	Requests []load.Request // the steps of sessions among them
+	Sessions []load.Session
 }
 
 // A Fault is one planned fault. One of At, After and When says when.

@@ -105,6 +105,7 @@ var beyond = []string{
 	"partition-a", "partition-from", "partition-twice", "exec-", "replica-and", "role-equals", "role-exec", "role-json", "role-port",
 	"random-after", "random-every-short", "random-for", "random-name", "random-objective", "random-phase", "random-recovery", "random-span-backwards",
 	"random-verb-without", "random-when",
+	"session-capture-both", "session-capture-match", "session-captured", "session-env", "session-never", "session-too-many", "session-twice",
 	"request-without-time", "restart-for", "scale-refused", "scale-without-to", "units", "rate-zero", "duration-too-long",
 }
 

@@ -139,7 +139,7 @@ func loadKeys() *keys {
 			{name: "timeout", doc: "from the due time; later is bad", def: "5s", form: duration{time.Millisecond, time.Hour}},
 			{name: "arrivals", doc: "how requests are spread", def: "uniform", form: enum{words: []string{"uniform"}, later: []string{"poisson"}}},
 			{name: "requests", doc: "what is sent", required: true, form: many{
-				of: either{requestLine, requestKeys()}, what: "a list of requests, such as - GET /", min: 1, max: 100,
+				of: requestForm{either{requestLine, requestKeys(false)}, sessionKeys()}, what: "a list of requests, such as - GET /", min: 1, max: maxRequests,
 			}},
 			{name: "stages", later: true, instead: "rate and for"},
 			{name: "capacity", later: true, instead: "rate and for"},
@@ -153,10 +153,21 @@ func loadKeys() *keys {
 	}
 }
 
-func requestKeys() *keys {
+// requestKeys are those of a request, or of a step of a session.
+func requestKeys(step bool) *keys {
 	list := []key{
 		{name: "name", doc: "for objectives and reports", def: "METHOD /path", form: text{what: "a name", pattern: nonEmpty}},
-		{name: "weight", doc: "share among the requests", def: "1", form: number{"a number above 0", 1e6}},
+	}
+	belong := map[string]string{
+		"status": "status within expect", "contains": "contains within expect", "header": "headers for what is sent; header within expect for what comes back",
+		"within": "within within expect", "path": "the path beside its method, such as GET: /items", "method": "the method as a key, such as GET: /items",
+	}
+	if step {
+		list = append(list, key{name: "capture", doc: "values of the answer, for later steps as {{.Captured.NAME}}", form: captureForm()})
+		belong["weight"], belong["steps"], belong["think"] = "weight beside steps, for the whole session", "one list of steps in a session", "think beside steps, for the whole session"
+	} else {
+		list = append(list, key{name: "weight", doc: "share among the requests", def: "1", form: number{"a number above 0", 1e6}})
+		belong["capture"], belong["think"] = "capture in a step of a session: {steps: [{GET: /cart, capture: {id: $.id}}, …]}", "think beside the steps of a session"
 	}
 	for _, m := range methods {
 		list = append(list, key{name: m, doc: "path of a " + m + " request, a template", form: template, group: "method"})
@@ -164,10 +175,7 @@ func requestKeys() *keys {
 	headers := table{what: "headers, such as {Accept: application/json}", names: header, of: value, max: 100}
 	return &keys{
 		name: "a request", groups: []string{"method"}, item: true, brief: "{GET: /items, weight: 2}",
-		belong: map[string]string{
-			"status": "status within expect", "contains": "contains within expect", "header": "headers for what is sent; header within expect for what comes back",
-			"within": "within within expect", "path": "the path beside its method, such as GET: /items", "method": "the method as a key, such as GET: /items",
-		},
+		belong: belong,
 		list: append(list, []key{
 			{name: "headers", doc: "request headers, their values templates", form: headers},
 			{name: "body", doc: "the body, a template", form: block},
@@ -184,8 +192,6 @@ func requestKeys() *keys {
 				},
 			}},
 			{name: "file", later: true, instead: "body"},
-			{name: "steps", later: true, instead: "a request for each step"},
-			{name: "capture", later: true},
 			{name: "keys", later: true},
 		}...),
 	}

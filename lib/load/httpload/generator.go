@@ -87,6 +87,7 @@ type attack struct {
 	wire      *wire
 	emit      func(record.Sample)
 	peak      *atomic.Int64
+	clients   clients
 	open      atomic.Int64
 	sent      atomic.Uint64 // samples of requests that were not broken off
 
@@ -119,10 +120,19 @@ func (a *attack) now() time.Duration { return time.Since(a.zero) }
 
 // send sends one request if it still can be sent, and says what became of it.
 func (a *attack) send(ctx context.Context, seq uint64, open int64) record.Sample {
+	turn := a.templates.Turn(seq)
 	now := a.now()
 	s := record.Sample{
-		Seq: seq, Request: a.templates.Pick(seq), Due: a.plan.Rate.Due(seq),
+		Seq: seq, Request: turn.Request, Due: a.plan.Rate.Due(seq),
 		Sent: record.None, Free: record.None, Done: now, Class: record.Unsent,
+	}
+	var found map[string]string
+	c := a.clients.join(turn)
+	if c != nil {
+		defer func() {
+			c.keep(a.templates.Wanted(turn.Request).Names(), found, s.Class)
+			a.clients.leave(c, turn)
+		}()
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -135,22 +145,61 @@ func (a *attack) send(ctx context.Context, seq uint64, open int64) record.Sample
 	}
 	for peak := a.peak.Load(); open > peak && !a.peak.CompareAndSwap(peak, open); peak = a.peak.Load() {
 	}
-	m, err := a.templates.Message(s.Request, seq)
-	if err != nil {
-		a.fail(fmt.Errorf("request %q, number %d: %w", a.plan.Requests[s.Request].Name, seq, err))
+	captured, ready := a.ready(ctx, &s, turn, c)
+	if !ready {
 		return s
 	}
-	a.exchange(ctx, &s, m)
+	m, err := a.templates.Message(turn, captured)
+	if err != nil {
+		a.unsendable(&s, err)
+		return s
+	}
+	found = a.exchange(ctx, &s, m, c)
 	return s
 }
 
-// exchange sends m and fills in the sample.
-func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message) {
+// ready waits until a client may take its next step. If it never may, it fills in the sample: nobody was asked.
+func (a *attack) ready(ctx context.Context, s *record.Sample, turn load.Turn, c *client) (captured map[string]string, ok bool) {
+	if c == nil {
+		return nil, true
+	}
+	within, cancel := context.WithDeadline(ctx, a.zero.Add(s.Due+a.plan.Timeout))
+	defer cancel()
+	waited, err := c.await(within, turn.Step)
+	if waited {
+		s.Free = a.now() // the wait is the target's doing, and no lag of our own
+	}
+	lost := record.Timeout // the steps before it took all the time that it had
+	switch {
+	case ctx.Err() != nil:
+		return nil, false
+	case err == nil:
+		if captured, lost, ok = c.has(a.templates.Needs(turn.Request)); ok {
+			return captured, true
+		}
+	}
+	s.Class, s.Done, s.Traced = lost, min(a.now(), s.Due+a.plan.Timeout), true
+	return nil, false
+}
+
+// unsendable takes note of a request that cannot be made. What a target gave to be captured can be at fault: that
+// is a wrong answer of its own. All else is ours.
+func (a *attack) unsendable(s *record.Sample, err error) {
+	if len(a.templates.Needs(s.Request)) > 0 {
+		s.Class, s.Done = record.Wrong, a.now()
+		return
+	}
+	s.Class = record.Unsent
+	a.fail(fmt.Errorf("request %q, number %d: %w", a.plan.Requests[s.Request].Name, s.Seq, err))
+}
+
+// exchange sends m and fills in the sample. It returns what was captured.
+func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message, c *client) map[string]string {
 	deadline := s.Due + a.plan.Timeout
 	within, cancel := context.WithDeadline(ctx, a.zero.Add(deadline))
 	defer cancel()
 	s.Sent = a.now()
-	got := a.wire.do(within, m, &a.plan.Requests[s.Request].Expect)
+	got := a.wire.do(within, m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c)
 	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
 	if got.err != nil && !got.failed.IsZero() {
 		s.Done = got.failed.Sub(a.zero)
@@ -173,10 +222,14 @@ func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message)
 		s.Sent = record.None
 	case s.Class == record.Unsent:
 		s.Sent = record.None
-		a.fail(fmt.Errorf("request %q, number %d: %w", a.plan.Requests[s.Request].Name, s.Seq, got.err))
+		a.unsendable(s, got.err)
 	case s.Class == record.OK && limit > 0 && s.Done-s.Due > limit:
 		s.Class = record.Slow
 	}
+	if s.Class != record.OK && s.Class != record.Slow {
+		return nil // the client had gone
+	}
+	return got.captured
 }
 
 func (a *attack) fail(err error) {

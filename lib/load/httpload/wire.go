@@ -77,12 +77,17 @@ type outcome struct {
 	err    error       // nil if a whole answer came
 	failed time.Time   // when the exchange failed, if that was before do returned
 	header http.Header // of the answer, nil if none came
+
+	captured map[string]string // of a good answer
 }
 
-// do does one exchange, and reads the whole answer, under ctx's deadline.
-func (w *wire) do(ctx context.Context, m load.Message, expect *load.Expect) outcome {
+// do does one exchange, and reads the whole answer, under ctx's deadline. c is nil if m is no session's.
+func (w *wire) do(ctx context.Context, m load.Message, expect *load.Expect, wanted *load.Wanted, c *client) outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if c != nil {
+		m.Header = c.jar.add(cookieURL(m), m.Header)
+	}
 	t := &trip{cancel: cancel}
 	r, err := request(httptrace.WithClientTrace(ctx, t.trace()), m)
 	if err != nil {
@@ -97,12 +102,18 @@ func (w *wire) do(ctx context.Context, m load.Message, expect *load.Expect) outc
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return out // its body is the connection itself and has no end
 	}
-	body, err := read(resp.Body, expect)
+	if c != nil {
+		c.jar.set(cookieURL(m), resp.Header)
+	}
+	body, err := read(resp.Body, expect, wanted.Body())
 	switch {
 	case err != nil:
 		out.err, out.class = err, t.class(err)
 	case good(resp, body, expect):
-		out.class = record.OK
+		// An answer without what the next step needs is not the one that was expected.
+		if out.captured, err = wanted.From(resp.Header, body); err == nil {
+			out.class = record.OK
+		}
 	}
 	return out
 }
@@ -163,10 +174,10 @@ func (t *trip) trace() *httptrace.ClientTrace {
 	}
 }
 
-// read reads a body to its end and returns the part of it that expect looks at.
-func read(body io.Reader, expect *load.Expect) ([]byte, error) {
+// read reads a body to its end and returns the part of it that is looked at, by expect or for a capture.
+func read(body io.Reader, expect *load.Expect, captured bool) ([]byte, error) {
 	keep := 0
-	if expect.Contains != "" {
+	if expect.Contains != "" || captured {
 		keep = maxKeep
 	}
 	if expect.Body != nil {
