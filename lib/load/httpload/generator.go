@@ -49,9 +49,9 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	}
 	g.peak.Store(0)
 	zero := time.Now().Add(lead - p.Rate.Due(0))
-	w := newWire(ctx, p)
-	defer w.close()
-	a := &attack{plan: p, templates: templates, zero: zero, wire: w, emit: emit, peak: &g.peak}
+	by := newCarrier(ctx, p)
+	defer by.close()
+	a := &attack{plan: p, templates: templates, zero: zero, carrier: by, emit: emit, peak: &g.peak}
 	started(zero)
 	// The attacker stamps the worker's start and judges nothing here: it turns our schedule into
 	// concurrent calls. A bound on its workers would hide waiting requests from the
@@ -84,7 +84,7 @@ type attack struct {
 	plan      load.Plan
 	templates *load.Templates
 	zero      time.Time
-	wire      *wire
+	carrier   carrier
 	emit      func(record.Sample)
 	peak      *atomic.Int64
 	clients   clients
@@ -196,10 +196,8 @@ func (a *attack) unsendable(s *record.Sample, err error) {
 // exchange sends m and fills in the sample. It returns what was captured.
 func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message, c *client) map[string]string {
 	deadline := s.Due + a.plan.Timeout
-	within, cancel := context.WithDeadline(ctx, a.zero.Add(deadline))
-	defer cancel()
 	s.Sent = a.now()
-	got := a.wire.do(within, m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c)
+	got := do(ctx, a.carrier, a.zero.Add(deadline), m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c)
 	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
 	if got.err != nil && !got.failed.IsZero() {
 		s.Done = got.failed.Sub(a.zero)
