@@ -30,7 +30,7 @@ func (p plain) carry(ctx context.Context, deadline time.Time, m load.Message) (*
 	r := (&http.Request{
 		Method: m.Method, URL: m.URL, Host: m.Host, Header: m.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(untimed{ctx, deadline})
+	}).WithContext(untimed{ctx, deadline}) //nolint:contextcheck // it is ctx with a deadline
 	if m.Body != "" {
 		r.Body, r.ContentLength = body{strings.NewReader(m.Body)}, int64(len(m.Body))
 	}

@@ -20,7 +20,6 @@ import (
 type pool struct {
 	t       *Transport
 	address string
-	dialer  net.Dialer
 
 	mu       sync.Mutex
 	closed   bool
@@ -47,12 +46,7 @@ type grant struct {
 }
 
 func newPool(t *Transport, address string) *pool {
-	return &pool{
-		t: t, address: address, nodes: make(map[string]*node),
-		// No local address: binding first takes a port for all destinations. No keep-alive probes:
-		// the deadlines are shorter.
-		dialer: net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1},
-	}
+	return &pool{t: t, address: address, nodes: make(map[string]*node)}
 }
 
 // get returns a connection for one exchange. It waits for one until limit.
@@ -126,7 +120,9 @@ func (p *pool) wait(ctx context.Context, w *waiter, begun, limit time.Duration) 
 	case <-timer.C:
 		g.err = os.ErrDeadlineExceeded
 	case <-ctx.Done():
-		g.err = context.Canceled
+		if g.err = context.Canceled; errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			g.err = os.ErrDeadlineExceeded
+		}
 	case <-p.t.done:
 		g.err = context.Canceled
 	}
@@ -178,9 +174,7 @@ func (p *pool) dial(w *waiter) {
 	w.enter(&p.starters)
 	p.dialing++
 	p.t.dials.Go(func() {
-		ctx, cancel := p.t.within(p.t.o.Connect)
-		defer cancel()
-		nc, err := p.dialer.DialContext(ctx, "tcp", p.address)
+		nc, err := p.t.connect(p.address)
 		p.dialed(w, nc, err)
 	})
 }

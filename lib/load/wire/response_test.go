@@ -46,13 +46,13 @@ type reading struct {
 const testHeader = 64 << 10
 
 // readAll reads an answer to a request with this method, and its whole body.
-func readAll(t testing.TB, method string, from io.Reader) reading {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://x/", nil)
+func readAll(tb testing.TB, method string, from io.Reader) reading {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), method, "http://x/", nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	tr := New(t.Context(), Options{})
+	tr := New(tb.Context(), Options{})
 	defer tr.Close()
 	p := newPool(tr, "x:80")
 	c := &conn{nc: reads{from: from}, pool: p, epoch: tr.epoch, limit: time.Hour, busy: true, node: p.nodeOf("x")}
@@ -79,7 +79,7 @@ func readAll(t testing.TB, method string, from io.Reader) reading {
 	if err != nil {
 		var e *Error
 		if !errors.As(err, &e) {
-			t.Errorf("error of type %T: %v", err, err)
+			tb.Errorf("error of type %T: %v", err, err)
 		} else {
 			got.kind = e.Kind
 		}

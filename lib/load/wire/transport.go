@@ -66,15 +66,15 @@ func or[T int | time.Duration](is, otherwise T) T {
 // A request's deadline is that of its context or [Options.Total], whichever is earlier. For a context's deadline no
 // timer is needed: one that has a Deadline and whose Done channel is that of the transport's own context costs least.
 type Transport struct {
-	o      Options
-	epoch  time.Time
-	outer  <-chan struct{} // of the context given to New
-	done   <-chan struct{} // closed when all is to end
-	within func(time.Duration) (context.Context, context.CancelFunc)
-	cancel context.CancelFunc
-	unhook func() bool
-	dials  sync.WaitGroup
-	last   atomic.Pointer[pool]
+	o       Options
+	connect func(address string) (net.Conn, error)
+	epoch   time.Time
+	outer   <-chan struct{} // of the context given to New
+	done    <-chan struct{} // closed when all is to end
+	cancel  context.CancelFunc
+	unhook  func() bool
+	dials   sync.WaitGroup
+	last    atomic.Pointer[pool]
 
 	mu     sync.Mutex
 	pools  map[string]*pool
@@ -87,10 +87,14 @@ var _ http.RoundTripper = (*Transport)(nil)
 // all connections closed. The caller closes it in any case.
 func New(ctx context.Context, o Options) *Transport {
 	inner, cancel := context.WithCancel(ctx)
+	o = o.filled()
+	// No local address: binding first takes a port for all destinations. No keep-alive probes:
+	// the deadlines are shorter.
+	dialer := &net.Dialer{KeepAlive: -1, Timeout: o.Connect}
 	t := &Transport{
-		o: o.filled(), epoch: time.Now(), outer: ctx.Done(), done: inner.Done(), cancel: cancel,
-		within: func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(inner, d) },
-		pools:  make(map[string]*pool),
+		o: o, connect: func(address string) (net.Conn, error) { return dialer.DialContext(inner, "tcp", address) },
+		epoch: time.Now(), outer: ctx.Done(), done: inner.Done(), cancel: cancel,
+		pools: make(map[string]*pool),
 	}
 	t.unhook = context.AfterFunc(ctx, t.end)
 	return t
@@ -188,7 +192,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, *Error) {
 	if done := ctx.Done(); done != nil && done != t.outer {
 		stop = context.AfterFunc(ctx, func() { c.breakOff(turn) })
 	}
-	a, e := t.exchange(c, req)
+	a, e := t.exchange(ctx, c, req)
 	if e != nil {
 		if stop != nil {
 			stop()
@@ -200,16 +204,16 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, *Error) {
 	b.turn, b.stop, b.resp, b.of, b.c = turn, stop, &a.resp, c, c
 	a.resp.Body = b
 	if b.form == none {
-		b.end(io.EOF)
+		b.end(io.EOF) //nolint:contextcheck // it looks at this request's own
 		a.resp.Body = http.NoBody
 	}
 	return &a.resp, nil
 }
 
 // exchange sends the request and reads the answer's head.
-func (t *Transport) exchange(c *conn, req *http.Request) (*answer, *Error) {
+func (t *Transport) exchange(ctx context.Context, c *conn, req *http.Request) (*answer, *Error) {
 	fail := func(doing string, err error, answered bool) (*answer, *Error) {
-		return nil, c.failure(req.Context(), doing, err, answered)
+		return nil, c.failure(ctx, doing, err, answered)
 	}
 	in := c.in
 	if err := c.send(req); err != nil {
