@@ -28,6 +28,8 @@ func check(req *http.Request) error {
 		return fmt.Errorf("method %q: want one such as GET", req.Method)
 	case !httpguts.ValidHostHeader(host(req)):
 		return fmt.Errorf("host %q: not one for a Host header", host(req))
+	case !printable(req.URL.RawQuery) || !printable(req.URL.Opaque): // a path's are escaped
+		return errors.New("a control character in the request's URL")
 	case req.ContentLength > 0 && req.Body == nil:
 		return fmt.Errorf("a length of %d without a body", req.ContentLength)
 	}
@@ -56,7 +58,15 @@ func host(req *http.Request) string {
 			}
 		}
 	}
-	return h
+	return ascii(h)
+}
+
+// ascii is a host name as it is resolved and sent. One that has no such form stays, and check refuses it.
+func ascii(host string) string {
+	if a, err := httpguts.PunycodeHostPort(host); err == nil {
+		return a
+	}
+	return host
 }
 
 // closes reports whether the request asks for the connection to be closed after it.

@@ -133,9 +133,9 @@ func (t *Transport) now() time.Duration { return time.Since(t.epoch) }
 func (t *Transport) to(req *http.Request) *pool {
 	address := t.o.Dial
 	if address == "" {
-		address = req.URL.Host
+		address = ascii(req.URL.Host)
 		if req.URL.Port() == "" {
-			address = net.JoinHostPort(req.URL.Hostname(), "80")
+			address = net.JoinHostPort(ascii(req.URL.Hostname()), "80")
 		}
 	}
 	if p := t.last.Load(); p != nil && p.address == address {
