@@ -132,13 +132,16 @@ func TestSharesAndSpacing(t *testing.T) {
 // A balancer that takes its nodes in turn must not meet a client at the same node each time by accident.
 func TestClientsAreNotStickyByAccident(t *testing.T) {
 	for _, rate := range []float64{30, 100, 299, 300, 301, 1200} {
-		for _, alone := range []bool{false, true} {
+		for _, alone := range []float64{0, 1, 45} { // with 45, one number of 16 is a session's
 			for _, nodes := range []uint64{2, 3, 5} {
-				p := sessions(rate, time.Second, alone, 3)
+				p := sessions(rate*(1+alone/3), time.Second, alone > 0, 3)
+				if alone > 0 {
+					p.Requests[3].Weight = alone
+				}
 				ts := templates(t, p)
 				at := make(map[uint64]uint64)
 				same, all := 0.0, 0.0
-				perNode := make([]float64, nodes)
+				perNode, steps := make([]float64, nodes), 0.0
 				for seq := range p.Rate.Count() {
 					turn := ts.Turn(seq)
 					if turn.Steps == 0 {
@@ -146,6 +149,7 @@ func TestClientsAreNotStickyByAccident(t *testing.T) {
 					}
 					node := seq % nodes
 					perNode[node]++
+					steps++
 					if before, known := at[turn.Client]; known {
 						all++
 						if before == node {
@@ -158,7 +162,7 @@ func TestClientsAreNotStickyByAccident(t *testing.T) {
 					t.Errorf("rate %v, %d nodes in turn, alone %v: %.2f of the steps meet the node of the step before, want %.2f", rate, nodes, alone, same/all, want)
 				}
 				for i, n := range perNode {
-					if share := n / float64(len(at)) * float64(nodes) / 3; share < 0.8 || share > 1.2 {
+					if share := n / steps * float64(nodes); share < 0.8 || share > 1.2 {
 						t.Errorf("rate %v, %d nodes in turn, alone %v: node %d has %.2f of its share of the steps", rate, nodes, alone, i, share)
 					}
 				}

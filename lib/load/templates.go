@@ -138,7 +138,7 @@ func weight(w float64) (float64, error) {
 }
 
 // standIn is what a captured value is taken for until there is one: long enough for a template that cuts it.
-var standIn = strings.Repeat("0", 64)
+const standIn = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // try fills request i in once, with stand-ins for what the steps before it captured, and adds what it captures itself.
 func (t *Templates) try(i int, step bool, captured map[string]string) error {

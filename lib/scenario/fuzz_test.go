@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/scenario"
 )
 
@@ -44,6 +45,18 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 	t.Helper()
 	if s.Name == "" || s.Repeats < 1 || len(s.Arms) == 0 || len(s.Load.Requests) == 0 || !(s.Load.Rate > 0) || s.Load.For <= 0 || s.Load.Timeout <= 0 {
 		t.Errorf("an empty scenario: %+v", s)
+	}
+	for _, one := range s.Load.Sessions {
+		if one.Name == "" || one.Steps < 1 || one.First < 0 || one.First+one.Steps > len(s.Load.Requests) || !(one.Weight > 0) || one.Think < 0 {
+			t.Errorf("an empty session: %+v", one)
+		}
+	}
+	p := load.Plan{
+		Rate:     load.Constant{PerSecond: s.Load.Rate, Warmup: s.Load.Warmup, For: s.Load.For},
+		Requests: s.Load.Requests, Sessions: s.Load.Sessions, Env: s.Arms[0].Env, Ingress: s.Arms[0].Ingress.String(), Seed: s.Seed,
+	}
+	if _, err := p.Templates(); err != nil {
+		t.Errorf("load that cannot be sent: %v", err)
 	}
 	baseline := len(s.Arms) == 1
 	for _, a := range s.Arms {

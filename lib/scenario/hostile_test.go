@@ -29,6 +29,13 @@ func TestHostileFiles(t *testing.T) {
 		"aliases":                 fill("a: &a [x, x, x, x, x, x, x, x, x, x]\nb: [", "*a, ", "]"),
 		"anchors":                 fill("", "&a ", "x"),
 		"requests":                fill("load: {requests: [", "GET, ", "]}"),
+		"sessions":                fill("load: {requests: [", "{steps: [GET]}, ", "]}"),
+		"steps":                   fill("load: {requests: [{steps: [", "GET /{{.Captured.a}}, ", "]}]}"),
+		"sessions in sessions":    fill("load: {requests: [", "{steps: [", "]}"),
+		"captures":                fill("load: {requests: [{steps: [{GET: /, capture: {", "a: $..b, ", "}}]}]}"),
+		"a path into JSON":        fill("load: {requests: [{steps: [{GET: /, capture: {a: '$", "[0]", "x'}}]}]}"),
+		"a regular expression":    fill("load: {requests: [{steps: [{GET: /, capture: {a: {match: '", "(a*", "'}}}]}]}"),
+		"captured names":          fill("load: {requests: [{steps: [GET /, 'GET /", "{{.Captured.a}}", "']}]}"),
 		"a template":              fill("load: {requests: ['GET /", "{{.Seq}}", "']}"),
 		"nested template":         fill("load: {requests: ['GET /", "{{if .Seq}}", "']}"),
 	} {
