@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"runtime"
@@ -526,46 +527,124 @@ func TestCancel(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		cancel func(one, all context.CancelFunc, tr *wire.Transport)
-		kind   wire.Kind
 	}{
-		{"request", func(one, _ context.CancelFunc, _ *wire.Transport) { one() }, wire.Canceled},
-		{"transport's context", func(_, all context.CancelFunc, _ *wire.Transport) { all() }, wire.Canceled},
-		{"transport closed", func(_, _ context.CancelFunc, tr *wire.Transport) { tr.Close() }, wire.Canceled},
+		{"request", func(one, _ context.CancelFunc, _ *wire.Transport) { one() }},
+		{"transport's context", func(_, all context.CancelFunc, _ *wire.Transport) { all() }},
+		{"transport closed", func(_, _ context.CancelFunc, tr *wire.Transport) { tr.Close() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			hang := serve(t, &loadtest.Server{Delay: time.Minute})
-			half := serve(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"))
-			outer, all := context.WithCancel(t.Context())
-			defer all()
-			tr := wire.New(outer, wire.Options{MaxConns: 20})
-			defer tr.Close()
-			ctx, one := context.WithCancel(t.Context())
-			defer one()
-			var wg sync.WaitGroup
-			for i := range 60 { // 20 hang, 20 wait, 20 are in a body
-				address := hang.Address()
-				if i >= 40 {
-					address = half.Address()
+			soon(t, func() time.Duration {
+				hang := serve(t, &loadtest.Server{Delay: time.Minute})
+				half := serve(t, answers("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"))
+				outer, all := context.WithCancel(t.Context())
+				defer all()
+				tr := wire.New(outer, wire.Options{MaxConns: 20})
+				defer tr.Close()
+				ctx, one := context.WithCancel(t.Context())
+				defer one()
+				var wg sync.WaitGroup
+				for i := range 60 { // 20 hang, 20 wait, 20 are in a body
+					address := hang.Address()
+					if i >= 40 {
+						address = half.Address()
+					}
+					wg.Go(func() { is(t, exchange(ctx, tr, "GET", "http://"+address+"/", ""), wire.Canceled) })
 				}
-				wg.Go(func() { is(t, exchange(ctx, tr, "GET", "http://"+address+"/", ""), c.kind) })
-			}
-			until(t, func() bool { return len(hang.Log()) == 20 && len(half.Log()) == 20 })
-			begun := time.Now()
-			c.cancel(one, all, tr)
-			wg.Wait()
-			if took := time.Since(begun); took > 100*time.Millisecond {
-				t.Errorf("silence after %v", took)
-			}
-			for _, a := range tr.Stats() {
-				if a.Busy+a.Waiting != 0 || a.Failed.Of(wire.Canceled) != a.Requests {
-					t.Errorf("afterwards: %+v", a)
+				until(t, func() bool { return len(hang.Log()) == 20 && len(half.Log()) == 20 })
+				begun := time.Now()
+				c.cancel(one, all, tr)
+				wg.Wait()
+				took := time.Since(begun)
+				for _, a := range tr.Stats() {
+					if a.Busy+a.Waiting != 0 || a.Failed.Of(wire.Canceled) != a.Requests {
+						t.Errorf("afterwards: %+v", a)
+					}
 				}
-			}
-			if c.name != "request" {
-				is(t, exchange(t.Context(), tr, "GET", "http://"+hang.Address()+"/", ""), wire.Canceled)
-			}
+				if c.name != "request" {
+					is(t, exchange(t.Context(), tr, "GET", "http://"+hang.Address()+"/", ""), wire.Canceled)
+				}
+				return took
+			})
 		})
 	}
+}
+
+// soon checks that there is silence within 100 ms. On a machine that is busy with other things it need not be the first time.
+func soon(t *testing.T, cancel func() time.Duration) {
+	t.Helper()
+	var took []time.Duration
+	for range 5 {
+		took = append(took, cancel())
+		if took[len(took)-1] <= 100*time.Millisecond {
+			return
+		}
+	}
+	t.Errorf("silence after %v", took)
+}
+
+// What Go's own server says is understood.
+func TestWithTheStandardServer(t *testing.T) {
+	long := strings.Repeat("0123456789", 50_000)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/length", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) })
+	mux.HandleFunc("/empty", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/none", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	mux.HandleFunc("/hints", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(w, "ok")
+	})
+	mux.HandleFunc("/chunks", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		for i := range 10 {
+			_, _ = fmt.Fprint(w, i)
+			_ = http.NewResponseController(w).Flush()
+		}
+		w.Header().Set("X-Sum", "45")
+	})
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	tr := open(t, wire.Options{})
+	standard := &http.Transport{DisableCompression: true}
+	defer standard.CloseIdleConnections()
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", "/length", ""},
+		{"HEAD", "/length", ""},
+		{"GET", "/long", ""},
+		{"HEAD", "/long", ""},
+		{"GET", "/empty", ""},
+		{"GET", "/none", ""},
+		{"POST", "/echo", "body"},
+		{"POST", "/echo", ""},
+		{"PUT", "/echo", long},
+		{"GET", "/hints", ""},
+		{"GET", "/chunks", ""},
+		{"GET", "/missing", ""},
+		{"POST", "/length", "unread"},
+	} {
+		got, want := answer(t, tr, c.method, s.URL+c.path, c.body), answer(t, standard, c.method, s.URL+c.path, c.body)
+		if got != want {
+			t.Errorf("%s %s: %.300s, net/http reads %.300s", c.method, c.path, got, want)
+		}
+	}
+	if a := tr.Stats()[0]; a.Opened != 2 || a.Failed.Total() != 0 || a.Requests != 13 { // it closes one, after it answered before a long body's end
+		t.Errorf("%+v", a)
+	}
+}
+
+// answer is all that was read, in words.
+func answer(t *testing.T, rt http.RoundTripper, method, u, body string) string {
+	t.Helper()
+	resp, err := rt.RoundTrip(request(t.Context(), method, u, body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	resp.Header.Del("Date")
+	resp.Header.Del("Connection") // net/http takes it away
+	return fmt.Sprint(resp.Status, resp.Proto, resp.Header, resp.Trailer, resp.ContentLength, resp.TransferEncoding, resp.Close, err, string(text))
 }
 
 func TestCloseOfABodyThatIsRead(t *testing.T) {
