@@ -569,6 +569,69 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// Whatever deadlines, cancellations, breaks and limits do to one another: each request has one end, is seen at
+// most once, and what was its connection is there for others.
+func TestStorm(t *testing.T) {
+	const senders, each, conns = 40, 60, 8
+	s := serve(t, &loadtest.Server{BreakEvery: 7, Delay: time.Millisecond})
+	tr := open(t, wire.Options{MaxConns: conns, MaxWaiting: 25, MaxAge: 40 * time.Millisecond})
+	var wg sync.WaitGroup
+	var ended [20]atomic.Uint64 // by kind; 0: well
+	for i := range senders {
+		wg.Go(func() {
+			for k := range each {
+				ctx, cancel := context.WithCancel(t.Context())
+				switch (i + k) % 4 {
+				case 0:
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(k)*time.Millisecond/2)
+				case 1:
+					time.AfterFunc(time.Duration(k)*time.Millisecond/4, cancel)
+				}
+				kind := wire.Kind(0)
+				if err := exchange(ctx, tr, "GET", fmt.Sprintf("http://%s/%d-%d", s.Address(), i, k), ""); err != nil {
+					if e, ok := errors.AsType[*wire.Error](err); ok {
+						kind = e.Kind
+					} else {
+						t.Errorf("error %T: %v", err, err)
+					}
+				}
+				ended[kind].Add(1)
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	until(t, func() bool { return tr.Stats()[0].Dialing == 0 })
+	a := tr.Stats()[0]
+	if a.Requests != senders*each || a.Busy != 0 || a.Waiting != 0 || a.Idle != len(a.Conns) || a.Peak > conns || uint64(a.Idle) != a.Opened-a.Closed {
+		t.Errorf("afterwards: %+v", a)
+	}
+	for kind := range ended {
+		k := wire.Kind(kind)
+		n := ended[kind].Load()
+		switch k {
+		case 0, wire.Timeout, wire.Canceled, wire.Reset, wire.Local:
+			if n == 0 {
+				t.Errorf("none ended as %v", k)
+			}
+			if k != 0 && a.Failed.Of(k) != n {
+				t.Errorf("%d ended as %v, counted %d", n, k, a.Failed.Of(k))
+			}
+		default:
+			if n > 0 {
+				t.Errorf("%d ended as %v", n, k)
+			}
+		}
+	}
+	seen := make(map[string]bool)
+	for _, e := range s.Log() {
+		if seen[e.Path] {
+			t.Errorf("the server saw %s twice", e.Path)
+		}
+		seen[e.Path] = true
+	}
+}
+
 // soon checks that there is silence within 100 ms. On a machine that is busy with other things it need not be the first time.
 func soon(t *testing.T, cancel func() time.Duration) {
 	t.Helper()
