@@ -33,7 +33,7 @@
 //	lib/target, lib/record            the two ends that everything talks about
 //
 // At the edge, imported by cmd and by tests alone: lib/driver/docker and lib/driver/process (one outside
-// technology each), lib/load/httpload (HTTP over vegeta), lib/fault/node, network, resource and command (the faults),
+// technology each), lib/load/httpload (HTTP over vegeta, on lib/load/wire, which sends each request once), lib/fault/node, network, resource and command (the faults),
 // lib/netfault and lib/sysfault (what helpers do in nodes; lib/netfault/rule and lib/sysfault/task are what goes over the
 // wire to them), lib/watchdog (outlives the harness and removes what it labelled; it imports the standard library only).
 //

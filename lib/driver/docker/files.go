@@ -25,7 +25,8 @@ func (c *cluster) putFiles(ctx context.Context, id string, files []target.File) 
 	if err := writeFiles(&archive, files); err != nil {
 		return err
 	}
-	if err := c.d.api.CopyToContainer(ctx, id, "/", &archive, container.CopyToContainerOptions{CopyUIDGID: true}); err != nil {
+	// Without CopyUIDGID the archive's own owners hold. With it the engine looks the image's user up, in the host's files.
+	if err := c.d.api.CopyToContainer(ctx, id, "/", &archive, container.CopyToContainerOptions{}); err != nil {
 		return fmt.Errorf("put files into container: %w", err)
 	}
 	return nil

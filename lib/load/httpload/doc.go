@@ -1,5 +1,6 @@
 // Package httpload sends load over HTTP/1.1 with vegeta's attacker: one attacker
-// an attack, our schedule under its pacer, our wire under its client.
+// an attack, our schedule under its pacer, our transport under its client, which over
+// TLS is net/http's with its replays found out.
 //
 // What it must not do, because the numbers would lie: send a request twice, as
 // net/http does on its own with a GET whose connection died; measure from when a

@@ -49,9 +49,9 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	}
 	g.peak.Store(0)
 	zero := time.Now().Add(lead - p.Rate.Due(0))
-	w := newWire(ctx, p)
-	defer w.close()
-	a := &attack{plan: p, templates: templates, zero: zero, wire: w, emit: emit, peak: &g.peak, judged: make([]bool, len(p.Requests))}
+	by := newCarrier(ctx, p)
+	defer by.close()
+	a := &attack{plan: p, templates: templates, zero: zero, carrier: by, emit: emit, peak: &g.peak, judged: make([]bool, len(p.Requests))}
 	for _, v := range p.Verify {
 		if i := p.Judged(v); i >= 0 {
 			a.judged[i] = true
@@ -89,7 +89,7 @@ type attack struct {
 	plan      load.Plan
 	templates *load.Templates
 	zero      time.Time
-	wire      *wire
+	carrier   carrier
 	emit      func(record.Sample)
 	peak      *atomic.Int64
 	clients   clients
@@ -202,11 +202,8 @@ func (a *attack) unsendable(s *record.Sample, err error) {
 // exchange sends m and fills in the sample. It returns what was captured.
 func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message, c *client) map[string]string {
 	deadline := s.Due + a.plan.Timeout
-	within, cancel := context.WithDeadline(ctx, a.zero.Add(deadline))
-	defer cancel()
 	s.Sent = a.now()
-	judged := a.judged[s.Request]
-	got := a.wire.do(within, m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c, judged)
+	got := do(ctx, a.carrier, a.zero.Add(deadline), m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c, a.judged[s.Request])
 	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
 	if got.err != nil && !got.failed.IsZero() {
 		s.Done = got.failed.Sub(a.zero)
@@ -233,7 +230,7 @@ func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message,
 	case s.Class == record.OK && limit > 0 && s.Done-s.Due > limit:
 		s.Class = record.Slow
 	}
-	if judged && got.err == nil && got.header != nil && (s.Class == record.OK || s.Class == record.Slow || s.Class == record.Wrong) {
+	if a.judged[s.Request] && got.err == nil && got.header != nil && (s.Class == record.OK || s.Class == record.Slow || s.Class == record.Wrong) {
 		s.Saw = a.plan.See(got.status, string(got.body))
 	}
 	if s.Class != record.OK && s.Class != record.Slow {

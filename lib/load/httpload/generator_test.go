@@ -2,6 +2,7 @@ package httpload_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -42,49 +43,64 @@ func TestFailuresReportedAreThoseInjected(t *testing.T) {
 			if r.Method == "HEAD" && how.class == record.Truncated {
 				continue // has no body that could break
 			}
-			t.Run(fmt.Sprintf("%s %d bytes %v", r.Method, len(r.Body), how.is), func(t *testing.T) {
-				s := serve(t, &loadtest.Server{BreakEvery: 10, Break: how.is})
-				r.Path = "/{{.Seq}}"
-				p := plan(s, 1000, 150*time.Millisecond)
-				p.Requests = []load.Request{r}
-				got := classes(run(t, p))
-				broken, log := 0, s.Log()
-				seen := make(map[string]bool)
-				for _, e := range log {
-					if e.Status == 0 {
-						broken++
+			for _, over := range []*tls.Config{nil, certified} {
+				t.Run(fmt.Sprintf("%s %d bytes %v, TLS %v", r.Method, len(r.Body), how.is, over != nil), func(t *testing.T) {
+					s := serve(t, &loadtest.Server{BreakEvery: 10, Break: how.is, TLS: over})
+					r.Path = "/{{.Seq}}"
+					p := plan(s, 1000, 150*time.Millisecond)
+					p.Requests = []load.Request{r}
+					if over != nil {
+						p.Ingress = "https://ingress:443"
 					}
-					if seen[e.Path] {
-						t.Errorf("the server saw %s twice", e.Path)
+					got := classes(run(t, p))
+					broken, log := 0, s.Log()
+					seen := make(map[string]bool)
+					for _, e := range log {
+						if e.Status == 0 {
+							broken++
+						}
+						if seen[e.Path] {
+							t.Errorf("the server saw %s twice", e.Path)
+						}
+						seen[e.Path] = true
 					}
-					seen[e.Path] = true
-				}
-				if broken < 2 || len(log) != 150 {
-					t.Fatalf("the server saw %d requests and broke %d: nothing to compare with", len(log), broken)
-				}
-				checkClasses(t, got, map[record.Class]int{how.class: broken, record.OK: 150 - broken})
-			})
+					if broken < 2 || len(log) != 150 {
+						t.Fatalf("the server saw %d requests and broke %d: nothing to compare with", len(log), broken)
+					}
+					checkClasses(t, got, map[record.Class]int{how.class: broken, record.OK: 150 - broken})
+				})
+			}
 		}
 	}
 }
 
 // The trick against replays must not show on the wire.
 func TestRequestOnTheWire(t *testing.T) {
-	for _, c := range []struct {
+	type row struct {
 		method, body, length string
-	}{
-		{"GET", "", ""},
-		{"HEAD", "", ""},
-		{"DELETE", "", ""},
-		{"OPTIONS", "", ""},
-		{"POST", "", "0"},
-		{"PUT", "", "0"},
-		{"PATCH", "", "0"},
-		{"POST", "four", "4"},
-		{"GET", "four", "4"},
-	} {
-		s := serve(t, &loadtest.Server{})
+		over                 *tls.Config
+	}
+	rows := []row{
+		{"GET", "", "", nil},
+		{"HEAD", "", "", nil},
+		{"DELETE", "", "", nil},
+		{"OPTIONS", "", "", nil},
+		{"POST", "", "0", nil},
+		{"PUT", "", "0", nil},
+		{"PATCH", "", "0", nil},
+		{"POST", "four", "4", nil},
+		{"GET", "four", "4", nil},
+	}
+	for _, r := range rows {
+		r.over = certified
+		rows = append(rows, r)
+	}
+	for _, c := range rows {
+		s := serve(t, &loadtest.Server{TLS: c.over})
 		p := plan(s, 100, 30*time.Millisecond)
+		if c.over != nil {
+			p.Ingress = "https://ingress:443"
+		}
 		p.Requests = []load.Request{{
 			Method: c.method, Path: "/a?b=c", Body: c.body,
 			Headers: map[string]string{"x-own": "{{.Seq}}", "Host": "elsewhere"},

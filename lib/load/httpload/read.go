@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"net/http/httptrace"
+	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
 )
@@ -13,24 +13,25 @@ var _ load.Reader = (*Generator)(nil)
 
 // Reading opens connections as the plan's load has them.
 func (g *Generator) Reading(ctx context.Context, p load.Plan) load.Exchanger {
-	return &exchanger{newWire(ctx, p)}
+	return &exchanger{newCarrier(ctx, p), p.Timeout}
 }
 
-type exchanger struct{ *wire }
+type exchanger struct {
+	carrier carrier
+	timeout time.Duration // where a context has no deadline
+}
 
 // Close ends every connection.
-func (e *exchanger) Close() { e.close() }
+func (e *exchanger) Close() { e.carrier.close() }
 
 // Exchange sends a message, once, and returns its whole answer.
 func (e *exchanger) Exchange(ctx context.Context, m load.Message) (load.Answer, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	t := &trip{cancel: cancel}
-	r, err := request(httptrace.WithClientTrace(ctx, t.trace()), m)
-	if err != nil {
-		return load.Answer{}, err
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(e.timeout)
 	}
-	resp, err := e.transport.RoundTrip(r)
+	resp, t, err := e.carrier.carry(ctx, deadline, m)
+	defer t.end()
 	if err != nil {
 		return load.Answer{}, err
 	}

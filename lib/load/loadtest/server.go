@@ -5,6 +5,7 @@ package loadtest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,9 @@ type Server struct {
 	// reused connection, in the way of Break. 0: none.
 	BreakEvery uint64
 	Break      Break
+
+	// TLS, if set, is what the server speaks HTTP over.
+	TLS *tls.Config
 
 	// Answer, if set, writes the answer instead of the server. The connection stays open
 	// unless it returns an error.
@@ -78,6 +82,9 @@ func (s *Server) Start() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("start truth server: %w", err)
+	}
+	if s.TLS != nil {
+		l = tls.NewListener(l, s.TLS)
 	}
 	s.listener, s.conns, s.end = l, make(map[net.Conn]bool), make(chan struct{})
 	s.wg.Go(s.accept)
@@ -240,7 +247,11 @@ func (s *Server) breakOff(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 		time.Sleep(time.Millisecond) // else the reset overtakes what was written
 	}
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
 	if t, ok := c.(*net.TCPConn); ok && (s.Break == Reset || s.Break == ResetInMid) {
 		_ = t.SetLinger(0)
+		_ = t.Close() // now, before TLS says farewell
 	}
 }

@@ -1,0 +1,139 @@
+package httpload
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/record"
+)
+
+// A carrier takes requests to the target, each of them once, over any number of connections: no proxy, no
+// redirects, no compression.
+type carrier interface {
+	// carry sends m and returns when the answer's header is there, or the deadline, or ctx's end. The
+	// trip is to be ended after the answer's body.
+	carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error)
+	// close ends every connection. All trips must have ended.
+	close()
+}
+
+// A trip is one request on its way, and its answer.
+type trip interface {
+	// class says what an error of carry, or of the body, means.
+	class(err error) record.Class
+	// failed is when it failed, if that is known better than by when carry returned; else zero.
+	failed() time.Time
+	end()
+}
+
+const (
+	// idle is how long an unused connection is kept: shorter than the 5 s after which
+	// common servers close one, since a request that meets such an end counts as failed.
+	idle = 4 * time.Second
+	// maxHeader bounds an answer's header, and maxKeep the part of a body that is kept to be
+	// searched. What comes after is read, until the deadline, and forgotten.
+	maxHeader = 1 << 20
+	maxKeep   = 1 << 20
+)
+
+// newCarrier returns what carries the plan's requests until ctx is done.
+func newCarrier(ctx context.Context, p load.Plan) carrier {
+	if strings.HasPrefix(p.Ingress, "https:") {
+		return newSecure(ctx, p)
+	}
+	return newPlain(ctx, p)
+}
+
+// outcome is what became of one exchange.
+type outcome struct {
+	class  record.Class
+	err    error       // nil if a whole answer came
+	failed time.Time   // when the exchange failed, if that was before do returned
+	header http.Header // of the answer, nil if none came
+
+	captured map[string]string // of a good answer
+	status   int               // of a whole answer
+	body     []byte            // its first 1 MiB, if it is judged
+}
+
+// do does one exchange, and reads the whole answer. c is nil if m is no session's; judged: what the answer holds
+// matters, whatever was expected.
+func do(
+	ctx context.Context, by carrier, deadline time.Time, m load.Message, expect *load.Expect, wanted *load.Wanted, c *client, judged bool,
+) outcome {
+	if c != nil {
+		m.Header = c.jar.add(cookieURL(m), m.Header)
+	}
+	resp, t, err := by.carry(ctx, deadline, m)
+	defer t.end()
+	if err != nil {
+		return outcome{class: t.class(err), err: err, failed: t.failed()}
+	}
+	defer resp.Body.Close()
+	out := outcome{header: resp.Header, class: record.Wrong}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return out // its body is the connection itself and has no end
+	}
+	if c != nil {
+		c.jar.set(cookieURL(m), resp.Header)
+	}
+	body, err := read(resp.Body, expect, judged || wanted.Body())
+	if err == nil && judged {
+		out.status, out.body = resp.StatusCode, body
+	}
+	switch {
+	case err != nil:
+		out.err, out.class = err, t.class(err)
+	case good(resp, body, expect):
+		// An answer without what the next step needs is not the one that was expected.
+		if out.captured, err = wanted.From(resp.Header, body); err == nil {
+			out.class = record.OK
+		}
+	}
+	return out
+}
+
+// read reads a body to its end and returns the part of it that is looked at, by expect or for a capture.
+func read(body io.Reader, expect *load.Expect, captured bool) ([]byte, error) {
+	keep := 0
+	if expect.Contains != "" || captured {
+		keep = maxKeep
+	}
+	if expect.Body != nil {
+		keep = max(keep, len(*expect.Body)+1)
+	}
+	var kept []byte
+	if keep > 0 {
+		var err error
+		if kept, err = io.ReadAll(io.LimitReader(body, int64(keep))); err != nil {
+			return nil, err
+		}
+	}
+	_, err := io.Copy(io.Discard, body)
+	return kept, err
+}
+
+// good reports whether an answer is as expected. Body is its beginning.
+func good(resp *http.Response, body []byte, expect *load.Expect) bool {
+	if len(expect.Status) > 0 {
+		if !slices.Contains(expect.Status, resp.StatusCode) {
+			return false
+		}
+	} else if resp.StatusCode < 200 || resp.StatusCode > 399 {
+		return false
+	}
+	for name, want := range expect.Header {
+		if resp.Header.Get(name) != want {
+			return false
+		}
+	}
+	if expect.Body != nil && string(body) != *expect.Body {
+		return false
+	}
+	return strings.Contains(string(body), expect.Contains)
+}
