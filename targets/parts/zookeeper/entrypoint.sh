@@ -17,7 +17,7 @@ if [ ! -f "$ZOO_CONF_DIR/zoo.cfg" ]; then
 		echo "autopurge.purgeInterval=${ZOO_AUTOPURGE_PURGEINTERVAL:-0}"
 		echo "maxClientCnxns=${ZOO_MAX_CLIENT_CNXNS:-60}"
 		echo "standaloneEnabled=${ZOO_STANDALONE_ENABLED:-true}"
-		echo "admin.enableServer=${ZOO_ADMINSERVER_ENABLED:-true}"
+		echo "admin.enableServer=false"
 		[ -z "${ZOO_4LW_COMMANDS_WHITELIST:-}" ] || echo "4lw.commands.whitelist=$ZOO_4LW_COMMANDS_WHITELIST"
 		for server in ${ZOO_SERVERS:-server.1=localhost:2888:3888;2181}; do
 			echo "$server"
