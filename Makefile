@@ -81,6 +81,7 @@ parts: ## build the images of real programs that targets use (minutes once, then
 .PHONY: parts-try
 parts-try:
 	@$(GO) run ./targets/parts try
+	@if docker version >/dev/null 2>&1; then for i in $(IMAGES); do $(MAKE) --no-print-directory $$i || exit 1; done; fi
 
 .PHONY: parts-clean
 parts-clean: ## remove these images again
