@@ -120,10 +120,11 @@ defects: ## find the planted defects; rewrites the table in scenarios/defects/RE
 
 .PHONY: check-engine
 check-engine: ## only the tests that need an engine
-	@files="$$(find . -name '*_engine_test.go' -not -path './.*')"; \
-	if [ -z "$$files" ]; then echo 'there is no *_engine_test.go'; exit 1; fi; \
-	names="$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | sort -u | paste -sd '|')"; \
-	$(GO) test -count=1 -v -run "^($$names)\$$" $$(dirname $$files | sort -u)
+	@for m in . $(MODULES); do ( cd "$$m" && \
+	  files="$$(find . -name '*_engine_test.go' -not -path './.*' $(if $(MODULES),| grep -v $(patsubst %,-e '^./%/',$(MODULES))))"; \
+	  if [ -z "$$files" ]; then echo "$$m: there is no *_engine_test.go"; [ "$$m" != . ]; exit; fi; \
+	  names="$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | sort -u | paste -sd '|')"; \
+	  $(GO) test -count=1 -v -run "^($$names)\$$" $$(dirname $$files | sort -u) ) || exit 1; done
 
 .PHONY: race
 race: ## tests of the concurrent packages with the race detector (needs a C compiler)
