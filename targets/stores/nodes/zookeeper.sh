@@ -1,5 +1,5 @@
 #!/bin/sh
-# A server of a ZooKeeper ensemble of NODES; one alone is an ensemble, too, so that it says that it leads.
+# A server of a ZooKeeper ensemble of NODES.
 set -eu
 . /nodes/member.sh
 servers=
@@ -10,5 +10,5 @@ for name in $(echo "$NODES" | tr ',' ' '); do
 	[ "$name" != "$self" ] || host=0.0.0.0
 	servers="$servers server.$n=$host:2888:3888;2181"
 done
-export ZOO_MY_ID="$number" ZOO_SERVERS="${servers# }" ZOO_STANDALONE_ENABLED=false
+export ZOO_MY_ID="$number" ZOO_SERVERS="${servers# }"
 exec docker-entrypoint.sh zkServer.sh start-foreground
