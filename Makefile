@@ -33,11 +33,11 @@ build: ## build bin/tutti, one static file
 
 .PHONY: stores
 stores: ## build the image of targets/stores, the gateway to stores on their own
-	@GO='$(GO)' targets/stores/image.sh
+	@GO='$(GO)' targets/image.sh stores .
 
 .PHONY: shop
 shop: ## build the image of targets/shop, a web shop's nodes
-	@GO='$(GO)' targets/shop/image.sh
+	@GO='$(GO)' targets/image.sh shop ./cmd/shop
 
 .PHONY: check
 check: fmt-check vet lint build parts-try test race ## everything that CI runs, in its order
