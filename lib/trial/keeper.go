@@ -185,6 +185,11 @@ func (s *step) takesDown(died time.Time) bool {
 	return slices.Contains(takers, s.plan.Verb) || !renews
 }
 
+// tookDown reports whether it was undoing this fault that ended a node's process, as it is for the nodes that a scale added.
+func (s *step) tookDown(undo span, died time.Time) bool {
+	return slices.Contains(takers, s.plan.Verb) && undo.has(died, clockSlack)
+}
+
 // follow deals with a turn while the fault is in force, and says why the fault ends with it, or "".
 func (s *step) follow(ctx context.Context, t turn) string {
 	switch {

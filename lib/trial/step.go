@@ -261,12 +261,13 @@ func (s *step) heal(effects []target.Effect, call span) *record.Edge {
 		whole.From, whole.To = min(whole.From, e.From), max(whole.To, e.To)
 	}
 	_, renews := s.plan.Fault.Fault.(fault.Renewer)
+	own := func(died time.Time) bool { return s.takesDown(died) || s.tookDown(call, died) }
 	seen := make(map[string]bool)
 	for _, e := range effects {
 		if _, over := s.over[e.Node.Name]; over && s.rec.Ended != record.EndedLost {
 			continue
 		}
-		if died, down := s.keeper.down(e.Node.Name); down && !renews && !s.takesDown(died) {
+		if died, down := s.keeper.down(e.Node.Name); down && !renews && !own(died) {
 			continue // it was undone on a node that had nothing of it any more
 		}
 		seen[e.Node.Name] = true
@@ -280,7 +281,7 @@ func (s *step) heal(effects []target.Effect, call span) *record.Edge {
 		if seen[n] {
 			continue
 		}
-		if died, down := s.keeper.down(n); down && !s.takesDown(died) {
+		if died, down := s.keeper.down(n); down && !own(died) {
 			at := s.since(died)
 			add(record.Edge{From: at, To: at, Source: engineEvent})
 			s.rec.Renewed = append(s.rec.Renewed, fmt.Sprintf("%s: over when it died at %s, and it was not back when the fault's time was over", n, instant(at)))

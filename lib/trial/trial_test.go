@@ -156,10 +156,23 @@ func TestStranger(t *testing.T) {
 	})
 }
 
-// Replicas that a fault adds are nodes like the others, and were not missing before.
+// A leaver is an engine that tells of the end of each node that it removes.
+type leaver struct{ *trialtest.Fake }
+
+func (l *leaver) Scale(ctx context.Context, service string, n int) ([]target.Effect, error) {
+	if nodes := l.Nodes(); len(nodes) > n {
+		l.Tell(nodes[len(nodes)-1].Name, record.NodeDie, "exit code 0")
+		time.Sleep(100 * time.Millisecond)
+	}
+	return l.Fake.Scale(ctx, service, n)
+}
+
+// Replicas that a fault adds are nodes like the others, and were not missing before. That they end when it is undone is
+// not a death under it.
 func TestScaleUp(t *testing.T) {
-	f := &trialtest.Fake{}
-	c := config(f, 2, scenario.Fault{Name: "more", Verb: "scale", At: 10 * time.Second, For: 20 * time.Second, Params: fault.Params{"to": 3}})
+	f := &leaver{&trialtest.Fake{}}
+	c := config(f.Fake, 2, scenario.Fault{Name: "more", Verb: "scale", At: 10 * time.Second, For: 20 * time.Second, Params: fault.Params{"to": 3}})
+	c.Driver = f
 	ingress(t, &c)
 	synctest.Test(t, func(t *testing.T) {
 		rec, err := trial.Run(t.Context(), c)
@@ -168,6 +181,9 @@ func TestScaleUp(t *testing.T) {
 		}
 		if p := analysis.Of(rec).Problems(); len(p) > 0 {
 			t.Errorf("problems: %q", p)
+		}
+		if g := rec.Faults[0]; len(g.Renewed) > 0 || g.Heal == nil || g.Heal.From < 30*time.Second {
+			t.Errorf("healed at %+v, and it says %q", g.Heal, g.Renewed)
 		}
 		if got := rec.Faults[0].Nodes; !slices.Equal(got, []string{"app-3"}) {
 			t.Errorf("the fault hit %v, want app-3", got)
