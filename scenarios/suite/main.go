@@ -110,7 +110,12 @@ func runScenarios(ctx context.Context, set settings, out io.Writer) error {
 			failed++
 		}
 	}
-	if err := rewrite("scenarios/README.md", scenarioTable(outcomes)); err != nil {
+	const table = "scenarios/README.md"
+	b, err := os.ReadFile(table)
+	if err != nil {
+		return err
+	}
+	if err := rewrite(table, scenarioTable(outcomes, rows(string(b)))); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "the table is in scenarios/README.md")

@@ -169,8 +169,8 @@ func TestBrokenRuns(t *testing.T) {
 		if !o.broken() || calls(t, s) != 1 || s.finished(o.job) != nil {
 			t.Errorf("%s: %+v after %d calls", v, o, calls(t, s))
 		}
-		if v == "none" && !strings.Contains(scenarioTable([]*outcome{o}), "- control: it could not be run: tutti: no such engine (exit status 30)") {
-			t.Errorf("the table does not say why:\n%s", scenarioTable([]*outcome{o}))
+		if v == "none" && !strings.Contains(scenarioTable([]*outcome{o}, nil), "- control: it could not be run: tutti: no such engine (exit status 30)") {
+			t.Errorf("the table does not say why:\n%s", scenarioTable([]*outcome{o}, nil))
 		}
 		if o = s.do(t.Context(), control(t, s, 0)); !o.judged() {
 			t.Errorf("the next one after %s: %+v", v, o)
@@ -426,12 +426,11 @@ func TestScenarioTable(t *testing.T) {
 	bad.Spoiled = []string{"the generator lagged"}
 	skipped := shown(t, s, nil)
 	skipped.Skipped = "not run: the engine does not have redis:7|<b>"
-	got := scenarioTable([]*outcome{bad, skipped})
+	got := scenarioTable([]*outcome{bad, skipped}, nil)
 	for _, want := range []string{
-		"Run on 2026-11-23 with tutti v1 and docker, on 2 cores, 4 GiB, whose load average was 0.2 when it began.",
 		"| [control](control.yaml) | A node that dies",
-		"| mended | 1, few | single 72.1 %<br>cluster 90 % | single never<br>cluster 3.0 s | cluster 4 | **false**: `cluster.availability >= 99%`, found 90 % |",
-		"| mended | – | – | – | – | not run |",
+		"| mended | 1, few | single 72.1 %<br>cluster 90 % | single never<br>cluster 3.0 s | cluster 4 | **false**: `cluster.availability >= 99%`, found 90 % | 2026-11-23, docker, 2 cores, 4 GiB, load 0.25 |",
+		"| mended | – | – | – | – | not run | – |",
 		"- control: the engine does not have redis:7\\|&lt;b&gt;",
 		"- control was run 2 times; before, it was invalid: the generator lagged",
 	} {
@@ -441,6 +440,27 @@ func TestScenarioTable(t *testing.T) {
 	}
 	if strings.Contains(got, "p99") {
 		t.Errorf("a warning is told as a false claim:\n%s", got)
+	}
+	// A row outlives the runs' folders, until its claim is another one or a run of it failed.
+	before := rows("x\n" + markBegin + "\n" + scenarioTable([]*outcome{bad}, nil) + markEnd + "\n| [y](y.yaml) | | |\n")
+	if len(before) != 1 {
+		t.Fatalf("rows %q", before)
+	}
+	if got := scenarioTable([]*outcome{skipped}, before); !strings.Contains(got, "found 90 % | 2026-11-23") || strings.Contains(got, "redis:7") {
+		t.Errorf("what was found earlier is forgotten:\n%s", got)
+	}
+	failed := shown(t, s, nil)
+	failed.Failed = "no such engine"
+	other := shown(t, s, nil)
+	other.Skipped, other.job.scenario.Hypothesis = "not run: why", "Another."
+	unrun := scenarioTable([]*outcome{skipped}, nil)
+	for _, got := range []string{
+		scenarioTable([]*outcome{failed}, before), scenarioTable([]*outcome{other}, before),
+		scenarioTable([]*outcome{skipped}, rows(markBegin+"\n"+unrun+markEnd)),
+	} {
+		if strings.Contains(got, "found 90 %") || !strings.Contains(got, "| not run | – |") || !strings.Contains(got, "- control: ") {
+			t.Errorf("a row of something else is kept:\n%s", got)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
@@ -51,18 +52,24 @@ func between(b []byte, text string) ([]byte, error) {
 	return slices.Concat(head, []byte(markBegin+"\n"+strings.TrimSpace(text)+"\n"+markEnd), tail), nil
 }
 
-// scenarioTable is what the shipped scenarios found.
-func scenarioTable(outcomes []*outcome) string {
+// scenarioTable is what the shipped scenarios found. The rows of those that were not run come from the table before it,
+// as long as they claim the same.
+func scenarioTable(outcomes []*outcome, before map[string]string) string {
 	var b strings.Builder
-	b.WriteString(facts(outcomes))
-	b.WriteString("| scenario | claim | arms | blocks | available | back after | lost writes | verdict |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| scenario | claim | arms | blocks | available | back after | lost writes | verdict | run |\n|---|---|---|---|---|---|---|---|---|\n")
 	var spoiled, skipped []string
 	for _, o := range outcomes {
 		name := o.job.scenario.Name
-		row := []string{fmt.Sprintf("[%s](%s.yaml)", name, name), cell(o.job.scenario.Hypothesis), arms(o), "–", "–", "–", "–", "not run"}
+		row := []string{fmt.Sprintf("[%s](%s.yaml)", name, name), cell(o.job.scenario.Hypothesis), arms(o), "–", "–", "–", "–", "not run", "–"}
 		if o.Run == nil {
+			head := "| " + strings.Join(row[:3], " | ") + " | "
+			if old := before[name]; o.Failed == "" && strings.HasPrefix(old, head) && !strings.HasPrefix(old, head+"– |") {
+				b.WriteString(old + "\n")
+				continue
+			}
 			skipped = append(skipped, fmt.Sprintf("- %s: %s", name, cell(strings.TrimPrefix(o.unrun(), "not run: "))))
 		} else {
+			row[8] = cell(strings.Join(conditions(o), ", "))
 			row[3] = blocks(o)
 			row[4] = byArm(o.Run, func(string, rundir.Arm) []string { return []string{"availability"} })
 			row[5] = byArm(o.Run, recoveries)
@@ -297,6 +304,29 @@ func number(v float64, unit analysis.Unit) string {
 		return strconv.FormatFloat(v, 'f', 1, 64) + " s"
 	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// rows are the lines of a table that scenarioTable wrote, by scenario.
+func rows(text string) map[string]string {
+	_, rest, _ := strings.Cut(text, markBegin)
+	table, _, _ := strings.Cut(rest, markEnd)
+	found := make(map[string]string)
+	for line := range strings.Lines(table) {
+		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "| ["), "]("); ok && strings.HasPrefix(line, "| [") {
+			found[name] = strings.TrimSpace(line)
+		}
+	}
+	return found
+}
+
+// conditions say when a run was, with what and on what machine.
+func conditions(o *outcome) []string {
+	p := o.Run.Provenance
+	list := []string{p.Started.UTC().Format(time.DateOnly), strings.TrimSpace(p.Engine + " " + p.Details["engine"]), host(p.Host)}
+	if load := p.Host["load average at start"]; load != "" {
+		list = append(list, "load "+load)
+	}
+	return list
 }
 
 // facts say when, with what and on what machine.
