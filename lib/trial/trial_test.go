@@ -159,6 +159,13 @@ func TestStranger(t *testing.T) {
 // A leaver is an engine that tells of the end of each node that it removes.
 type leaver struct{ *trialtest.Fake }
 
+func (l *leaver) Up(ctx context.Context, s target.Spec) (target.Cluster, error) {
+	if _, err := l.Fake.Up(ctx, s); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
 func (l *leaver) Scale(ctx context.Context, service string, n int) ([]target.Effect, error) {
 	if nodes := l.Nodes(); len(nodes) > n {
 		l.Tell(nodes[len(nodes)-1].Name, record.NodeDie, "exit code 0")
