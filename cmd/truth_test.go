@@ -259,7 +259,8 @@ func dies(p *probe, engine, fault string, spared time.Duration) {
 
 func TestTruthOnProcesses(t *testing.T) { truths(t, "process") }
 
-// The agent sums requests up where they are made: ten times the rate takes the same memory, to within 20 %.
+// The agent sums requests up where they are made: ten times the rate takes the same memory, to within what a heap has to
+// breathe. Were they kept, 14,400 more of them at 600 bytes each would show.
 func TestAgentMemory(t *testing.T) {
 	measured(t, func(p *probe) {
 		rss := func(rate int) float64 {
@@ -269,7 +270,8 @@ func TestAgentMemory(t *testing.T) {
 		}
 		slow, fast := rss(200), rss(2000)
 		t.Logf("at 200/s %.1f MiB, at 2,000/s %.1f MiB: %+.0f %%", slow/(1<<20), fast/(1<<20), 100*(fast/slow-1))
-		if math.Abs(fast/slow-1) > 0.2 {
+		const room = 8 << 20
+		if math.Abs(fast-slow) > room {
 			p.errorf("memory is not the same at ten times the rate: %.1f and %.1f MiB", slow/(1<<20), fast/(1<<20))
 		}
 	})
