@@ -407,8 +407,9 @@ func TestScenarioTable(t *testing.T) {
 		return rundir.Value{Value: ptr(x), State: analysis.OK, Unit: u}
 	}
 	r := &rundir.Run{
-		Verdict: rundir.Fail, ArmOrder: []string{"single", "cluster"},
+		Verdict: rundir.Fail, ArmOrder: []string{"single", "cluster", "small"},
 		Arms: map[string]rundir.Arm{
+			"small":  {Metrics: map[string]rundir.Value{"capacity": v(146.25, analysis.PerSecond)}},
 			"single": {Metrics: map[string]rundir.Value{"availability": v(0.721, analysis.Ratio), `recovery{fault="a"}`: v(2, analysis.Seconds), `recovery{fault="b"}`: {State: analysis.Never, Unit: analysis.Seconds}}},
 			"cluster": {Metrics: map[string]rundir.Value{
 				"availability": v(0.9, analysis.Ratio), `recovery{fault="a"}`: v(0.5, analysis.Seconds), `recovery{fault="b"}`: v(3, analysis.Seconds),
@@ -429,7 +430,7 @@ func TestScenarioTable(t *testing.T) {
 	got := scenarioTable([]*outcome{bad, skipped}, nil)
 	for _, want := range []string{
 		"| [control](control.yaml) | A node that dies",
-		"| mended | 1, few | single 72.1 %<br>cluster 90 % | single never<br>cluster 3.0 s | cluster 4 | **false**: `cluster.availability >= 99%`, found 90 % | 2026-11-23, docker, 2 cores, 4 GiB, load 0.25 |",
+		"| mended | 1, few | single 72.1 %<br>cluster 90 %<br>small 146/s | single never<br>cluster 3.0 s | cluster 4 | **false**: `cluster.availability >= 99%`, found 90 % | 2026-11-23, docker, 2 cores, 4 GiB, load 0.25 |",
 		"| mended | – | – | – | – | not run | – |",
 		"- control: the engine does not have redis:7\\|&lt;b&gt;",
 		"- control was run 2 times; before, it was invalid: the generator lagged",

@@ -56,7 +56,7 @@ func between(b []byte, text string) ([]byte, error) {
 // as long as they claim the same.
 func scenarioTable(outcomes []*outcome, before map[string]string) string {
 	var b strings.Builder
-	b.WriteString("| scenario | claim | arms | blocks | available | back after | lost writes | verdict | run |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| scenario | claim | arms | blocks | available, or capacity | back after | lost writes | verdict | run |\n|---|---|---|---|---|---|---|---|---|\n")
 	var spoiled, skipped []string
 	for _, o := range outcomes {
 		name := o.job.scenario.Name
@@ -71,7 +71,7 @@ func scenarioTable(outcomes []*outcome, before map[string]string) string {
 		} else {
 			row[8] = cell(strings.Join(conditions(o), ", "))
 			row[3] = blocks(o)
-			row[4] = byArm(o.Run, func(string, rundir.Arm) []string { return []string{"availability"} })
+			row[4] = byArm(o.Run, func(string, rundir.Arm) []string { return []string{"availability", "capacity"} }) // a search has no availability
 			row[5] = byArm(o.Run, recoveries)
 			row[6] = byArm(o.Run, losses)
 			row[7] = verdict(o.Run)
@@ -298,6 +298,8 @@ func number(v float64, unit analysis.Unit) string {
 	switch {
 	case unit == analysis.Ratio:
 		return strconv.FormatFloat(math.Floor(v*1e4+1e-6)/1e2, 'f', -1, 64) + " %"
+	case unit == analysis.PerSecond:
+		return strconv.FormatFloat(v, 'g', 3, 64) + "/s"
 	case unit == analysis.Seconds && math.Abs(v) < 1:
 		return strconv.FormatFloat(v*1e3, 'f', 0, 64) + " ms"
 	case unit == analysis.Seconds:
