@@ -358,7 +358,7 @@ func TestServeWithSlowHarness(t *testing.T) {
 		p := load.Plan{
 			Rate:     load.Constant{PerSecond: 10, For: time.Duration(c.bins) * record.Grid},
 			Timeout:  time.Second,
-			Requests: []load.Request{{Path: "/"}}, MaxInflight: 1,
+			Requests: []load.Request{{Path: "/"}}, Connections: 1,
 		}
 		if err := json.NewEncoder(toAgent).Encode(map[string]any{"id": 7, "load": p}); err != nil {
 			t.Fatal(err)
@@ -431,7 +431,7 @@ func TestMemoryAtTenTimesTheRate(t *testing.T) {
 	rss := func(rate float64) uint64 {
 		c := dial(t, start(t, "good"))
 		p := plan(s, rate, 1500*time.Millisecond)
-		p.MaxInflight = 32 // memory goes with what is in flight, and that with who else uses this machine
+		p.Connections = 32 // memory goes with what is in flight, and that with who else uses this machine
 		g, err := c.Load(t.Context(), p, func(time.Time) {}, func(record.Bin) {})
 		if err != nil || !g.Complete {
 			t.Fatalf("%v/s: %+v, %v", rate, g, err)
@@ -515,7 +515,7 @@ func serve(t *testing.T, s *loadtest.Server) *loadtest.Server {
 func plan(s *loadtest.Server, rate float64, d time.Duration) load.Plan {
 	return load.Plan{
 		Rate: load.Constant{PerSecond: rate, For: d}, Timeout: 10 * time.Second,
-		Ingress: "http://ingress:80", Dial: s.Address(), Seed: 1, MaxInflight: 10_000,
+		Ingress: "http://ingress:80", Dial: s.Address(), Seed: 1, Connections: 10_000,
 		Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}},
 	}
 }

@@ -105,7 +105,7 @@ func verified(t *testing.T, k *keeper, within time.Duration, problem string) rec
 
 func writing(url string, within time.Duration) load.Plan {
 	return load.Plan{
-		Rate: load.Constant{PerSecond: 400, For: 500 * time.Millisecond}, Timeout: time.Second, Ingress: url, MaxInflight: 500, Seed: 7,
+		Rate: load.Constant{PerSecond: 400, For: 500 * time.Millisecond}, Timeout: time.Second, Ingress: url, Connections: 500, Seed: 7,
 		Requests: []load.Request{{Name: "write", Method: "PUT", Path: "/kv/{{.Key}}", Body: "{{.Value}}"}},
 		Verify:   []load.Verify{{Of: "write", Read: load.Request{Method: "GET", Path: "/kv/{{.Key}}"}, Want: " {{.Value}}", Within: within}},
 	}

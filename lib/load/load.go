@@ -64,7 +64,17 @@ type Plan struct {
 	NodeHeader     string    `json:"node_header,omitempty"`
 	AttemptsHeader string    `json:"attempts_header,omitempty"`
 	Seed           int64     `json:"seed"`
-	MaxInflight    int       `json:"max_inflight"` // requests beyond it are shed
+
+	// Connections bounds the connections, and with them the requests that are open at once. Requests beyond it wait for
+	// one, to their deadline, and the wait counts; they are [record.Shed] then.
+	Connections int           `json:"connections"`
+	MaxAge      time.Duration `json:"max_age,omitempty"`      // of a connection; 0: none
+	NoKeepAlive bool          `json:"no_keepalive,omitempty"` // a connection for each request
+	HTTP2       bool          `json:"http2,omitempty"`        // a request is a stream; without TLS by prior knowledge
+	TLS         *TLS          `json:"tls,omitempty"`
+	Redirects   int           `json:"redirects,omitempty"` // how many are followed, to the ingress alone; 0: none
+
+	Engine Engine `json:"engine,omitempty"` // "": by the rate
 
 	Env map[string]string `json:"env,omitempty"` // .Env in templates
 
@@ -72,6 +82,22 @@ type Plan struct {
 	Keys   uint64   `json:"keys,omitempty"`
 	Verify []Verify `json:"verify,omitempty"` // whose writes are read back after the load
 }
+
+// TLS is how an https ingress is talked to.
+type TLS struct {
+	CA         string `json:"ca,omitempty"`          // certificates in PEM that sign the ingress's; "": the system's
+	ServerName string `json:"server_name,omitempty"` // that its certificate is for; "": the ingress's host
+	Insecure   bool   `json:"insecure,omitempty"`    // any certificate will do
+}
+
+// An Engine is a way to send load. The results are of one kind.
+type Engine string
+
+// The engines.
+const (
+	Attack Engine = "attack" // vegeta's attacker
+	Turbo  Engine = "turbo"  // a loop of our own, a goroutine for each connection
+)
 
 // A Request is one kind of request.
 type Request struct {
@@ -119,8 +145,8 @@ func (p Plan) Check() error {
 		return fmt.Errorf("timeout %v: must be above 0", p.Timeout)
 	case len(p.Requests) == 0:
 		return fmt.Errorf("no requests")
-	case p.MaxInflight <= 0:
-		return fmt.Errorf("in-flight bound %d: must be above 0", p.MaxInflight)
+	case p.Connections <= 0:
+		return fmt.Errorf("%d connections: must be above 0", p.Connections)
 	}
 	return nil
 }

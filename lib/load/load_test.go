@@ -129,7 +129,7 @@ func TestKeysAndValues(t *testing.T) {
 
 func TestPlanCheck(t *testing.T) {
 	good := load.Plan{
-		Rate: load.Constant{PerSecond: 1, For: 1}, Timeout: 1, MaxInflight: 1, Requests: []load.Request{{}},
+		Rate: load.Constant{PerSecond: 1, For: 1}, Timeout: 1, Connections: 1, Requests: []load.Request{{}},
 	}
 	if err := good.Check(); err != nil {
 		t.Error(err)
@@ -141,7 +141,7 @@ func TestPlanCheck(t *testing.T) {
 		"no time":  func(p *load.Plan) { p.Rate.For = 0 },
 		"timeout":  func(p *load.Plan) { p.Timeout = 0 },
 		"requests": func(p *load.Plan) { p.Requests = nil },
-		"inflight": func(p *load.Plan) { p.MaxInflight = 0 },
+		"inflight": func(p *load.Plan) { p.Connections = 0 },
 	} {
 		p := good
 		spoil(&p)

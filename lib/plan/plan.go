@@ -99,7 +99,7 @@ func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 		Rate:    load.Constant{PerSecond: l.Rate, Warmup: l.Warmup, For: l.For},
 		Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests, Sessions: l.Sessions,
 		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,
-		MaxInflight: inflight(l.Rate, l.Timeout), Env: arm.Env,
+		Connections: inflight(l.Rate, l.Timeout), Env: arm.Env,
 	}
 }
 

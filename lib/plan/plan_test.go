@@ -324,8 +324,8 @@ func TestLoad(t *testing.T) {
 		"rate: 100/s": 256 + 125, "rate: 1/s": 256 + 2, "rate: 10000/s": 12_000, "rate: 1000000/s": 12_000,
 	} {
 		l := block(t, built(t, with("rate: 100/s", text)), 1)[0].Load
-		if l.MaxInflight != want {
-			t.Errorf("%s: at most %d in flight, want %d", text, l.MaxInflight, want)
+		if l.Connections != want {
+			t.Errorf("%s: at most %d in flight, want %d", text, l.Connections, want)
 		}
 		if l.Rate.Warmup != 2*time.Second || l.Rate.For != time.Minute || l.Timeout != time.Second || l.Ingress != "http://lb:8080" || len(l.Requests) != 1 {
 			t.Errorf("load %+v", l)

@@ -18,24 +18,31 @@ type Sample struct {
 	Due     time.Duration // when it was to be sent: a pure function of Seq
 	Sent    time.Duration // when it went out; [None] if it did not
 	Free    time.Duration // when it could go out: a connection was free, its session had come to it; [None] if at once
+	Late    time.Duration // how long after its due time the generator came to it at all, being late itself; not what Free is about
 	Done    time.Duration // when its outcome was known
 	Class   Class
 	Node    string   // who answered, as the node header said; "" if nobody did
 	Tried   []string // every node that the balancer tried, in order
 	Traced  bool     // Tried is known, even if empty
 	Saw     Saw      // what the answer held, of a read that is judged
+
+	Status            int    // of the answer; 0 if none came
+	BytesIn, BytesOut uint64 // of the bodies
+	Error             string // what went wrong, for people; it can hold what the target said
 }
 
-// OwnLag is what the generator itself added: sent − max(due, connection free).
+// OwnLag is what the generator itself added: how late it came to the request, and from then on sent − the moment a
+// connection was free. What lies between the two, the target held.
 func (s Sample) OwnLag() time.Duration {
 	if s.Sent == None {
 		return 0
 	}
-	from := s.Due
+	late := max(s.Late, 0)
+	from := s.Due + late
 	if s.Free != None {
 		from = max(from, s.Free)
 	}
-	return max(s.Sent-from, 0)
+	return late + max(s.Sent-from, 0)
 }
 
 // A Bin sums the requests that were due in [Index × Grid, (Index+1) × Grid).

@@ -40,7 +40,7 @@ func config(f *trialtest.Fake, replicas int, faults ...scenario.Fault) trial.Con
 		Ready: scenario.Ready{Within: time.Second},
 		Plan: plan.Trial{Arm: "cluster", Block: 1, Order: 1, Steps: steps, Load: load.Plan{
 			Rate:    load.Constant{PerSecond: 10, Warmup: 2 * time.Second, For: 60 * time.Second},
-			Timeout: time.Second, Ingress: ingress.String(), MaxInflight: 100, AttemptsHeader: "X-Upstream", NodeHeader: "X-Node",
+			Timeout: time.Second, Ingress: ingress.String(), Connections: 100, AttemptsHeader: "X-Upstream", NodeHeader: "X-Node",
 			Requests: []load.Request{{Name: "GET /", Method: "GET", Path: "/"}},
 		}},
 	}

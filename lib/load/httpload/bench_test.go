@@ -29,7 +29,7 @@ func BenchmarkEngine(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			p := load.Plan{
 				Rate: load.Constant{PerSecond: 1e9, For: time.Minute}, Timeout: time.Hour, Ingress: "http://ingress", Dial: address,
-				MaxInflight: 10_000, Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}}, NodeHeader: "X-Node",
+				Connections: 10_000, Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}}, NodeHeader: "X-Node",
 			}
 			templates, err := p.Templates()
 			if err != nil {

@@ -60,7 +60,7 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	started(zero)
 	// The attacker stamps the worker's start and judges nothing here: it turns our schedule into
 	// concurrent calls. A bound on its workers would hide waiting requests from the
-	// measurement, so there is none: requests beyond MaxInflight end at once.
+	// measurement, so there is none: requests beyond Connections end at once.
 	send := transport(func(r *http.Request) (*http.Response, error) { return a.roundTrip(ctx, r) })
 	attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: send}))
 	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: p.Ingress})
@@ -145,7 +145,7 @@ func (a *attack) send(ctx context.Context, seq uint64, open int64) record.Sample
 		return s
 	case now >= s.Due+a.plan.Timeout: // we come too late: our own fault, and not a timeout of the target's
 		return s
-	case open > int64(a.plan.MaxInflight):
+	case open > int64(a.plan.Connections):
 		s.Class = record.Shed
 		return s
 	}

@@ -189,7 +189,7 @@ func TestNameThatDoesNotResolve(t *testing.T) {
 func TestInFlightBound(t *testing.T) {
 	s := serve(t, &loadtest.Server{Delay: time.Minute})
 	p := plan(s, 200, 500*time.Millisecond)
-	p.Timeout, p.MaxInflight = 2*time.Second, 7
+	p.Timeout, p.Connections = 2*time.Second, 7
 	var g httpload.Generator
 	got := generate(t, &g, p)
 	checkClasses(t, classes(got), map[record.Class]int{record.Timeout: 7, record.Shed: 93})
@@ -307,7 +307,7 @@ func TestBadPlans(t *testing.T) {
 		"method":          func(p *load.Plan) { p.Requests[0].Method = "GE T" },
 		"path":            func(p *load.Plan) { p.Requests[0].Path = "x" },
 		"weight":          func(p *load.Plan) { p.Requests[0].Weight = -1 },
-		"in-flight bound": func(p *load.Plan) { p.MaxInflight = 0 },
+		"in-flight bound": func(p *load.Plan) { p.Connections = 0 },
 	} {
 		p := good
 		p.Requests = slices.Clone(p.Requests)
@@ -366,7 +366,7 @@ func closes(text string) *loadtest.Server {
 func plan(s *loadtest.Server, rate float64, d time.Duration) load.Plan {
 	return load.Plan{
 		Rate: load.Constant{PerSecond: rate, For: d}, Timeout: 10 * time.Second,
-		Ingress: "http://ingress:80", Dial: s.Address(), Seed: 1, MaxInflight: 10_000,
+		Ingress: "http://ingress:80", Dial: s.Address(), Seed: 1, Connections: 10_000,
 		Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}},
 	}
 }

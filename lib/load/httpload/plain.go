@@ -18,9 +18,9 @@ type plain struct{ transport *wire.Transport }
 func newPlain(ctx context.Context, p load.Plan) plain {
 	return plain{wire.New(ctx, wire.Options{
 		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader,
-		// Nobody is to wait for a connection: requests beyond MaxInflight are shed, each of the others
+		// Nobody is to wait for a connection: requests beyond Connections are shed, each of the others
 		// uses one, and may have had one made that came too late for it.
-		MaxConns: 2 * p.MaxInflight,
+		MaxConns: 2 * p.Connections,
 	})}
 }
 

@@ -22,7 +22,7 @@ func session(t *testing.T, rate float64, d, think time.Duration, h http.HandlerF
 	t.Cleanup(s.Close)
 	return load.Plan{
 		Rate: load.Constant{PerSecond: rate, For: d}, Timeout: 5 * time.Second,
-		Ingress: "http://ingress", Dial: s.Listener.Addr().String(), Seed: 1, MaxInflight: 10_000,
+		Ingress: "http://ingress", Dial: s.Listener.Addr().String(), Seed: 1, Connections: 10_000,
 		Requests: steps, Sessions: []load.Session{{Name: "s", Steps: len(steps), Think: think}},
 	}
 }
@@ -263,7 +263,7 @@ func TestWaitsAreBounded(t *testing.T) {
 		}
 	}
 	// The bound on open requests counts those that wait, and what it sheds keeps nobody waiting.
-	p.MaxInflight = 2
+	p.Connections = 2
 	count := classes(outcomes(t, p))
 	if count[record.Timeout] < 2 || count[record.Shed] < 20 || count[record.Timeout]+count[record.Shed] != int(p.Rate.Count()) {
 		t.Errorf("%v", count)
