@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,13 +17,14 @@ import (
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/slo"
 )
 
 // runFlags are the flags of run, demo and plan.
 type runFlags struct {
 	out     string
 	engine  string
-	repeats int
+	repeats string
 	only    string
 	maxTime time.Duration
 	allow   []string
@@ -32,7 +34,7 @@ type runFlags struct {
 func (f *runFlags) add(c *cobra.Command, running bool) {
 	f.given = c.Flags().Changed
 	c.Flags().StringVar(&f.engine, "engine", "", "docker or process, over the scenario's; unset: docker when an engine answers")
-	c.Flags().IntVar(&f.repeats, "repeats", 0, "blocks to run, over the scenario's")
+	c.Flags().StringVar(&f.repeats, "repeats", "", "blocks to run, over the scenario's: 6, or 6..12")
 	c.Flags().StringVar(&f.only, "only", "", "run this arm alone")
 	c.Flags().StringArrayVar(&f.allow, "allow", nil, "let the Compose files ask for this, by the name that the refusal gives")
 	if running {
@@ -47,15 +49,19 @@ func (f *runFlags) options(a *app) (tutti.Options, error) {
 			return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--engine %s: expected one of %s", f.engine, names(a.kit.Drivers))}
 		}
 	}
-	if f.given("repeats") && f.repeats < 1 {
-		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--repeats %d: must be 1 or more", f.repeats)}
+	least, most := 0, 0
+	if f.given("repeats") {
+		var err error
+		if least, most, err = scenario.ParseRepeats(f.repeats); err != nil {
+			return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--repeats: %w; expected 1 or more, or a range such as 6..12", err)}
+		}
 	}
 	if f.given("max-time") && f.maxTime <= 0 {
 		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--max-time %v: must be above 0", f.maxTime)}
 	}
 	return tutti.Options{
 		Kit: a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,
-		CI: os.Getenv("CI") != "", Repeats: f.repeats, Only: f.only, MaxTime: f.maxTime,
+		CI: os.Getenv("CI") != "", Repeats: least, Most: most, Only: f.only, MaxTime: f.maxTime,
 		About: tutti.About{Version: Version(), Command: append([]string{"tutti"}, a.args...)},
 	}, nil
 }
@@ -156,14 +162,17 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	for _, one := range s.Load.Sessions {
 		fmt.Fprintf(b, "session   %s: %s, %v apart: %s\n", one.Name, count(one.Steps, "step"), one.Think, stepNames(s.Load.Requests[one.First:one.First+one.Steps]))
 	}
-	fmt.Fprintf(b, "blocks    %d with %s each, seed %d; about %v\n", s.Repeats, count(len(s.Arms), "trial"), s.Seed, p.Plan.Duration(tutti.PerTrial).Round(time.Second))
+	fmt.Fprintf(b, "blocks    %s with %s each, seed %d; about %s\n", blocksOf(s), count(len(s.Arms), "trial"), s.Seed, lengthOf(p.Plan))
+	if s.Most > 0 {
+		fmt.Fprintf(b, "looks     after %s blocks: ends as soon as every objective is decided\n", looksOf(s))
+	}
 	for _, v := range s.Verify {
 		fmt.Fprintf(b, "verify    %s: read back by %s %s, at most %v\n", v.Of, v.Read.Method, v.Read.Path, v.Within)
 	}
 	for _, arm := range s.Arms {
 		fmt.Fprintf(b, "arm       %s%s\n", arm.Name, replicas(p.Plan, arm))
 	}
-	for n := 1; n <= s.Repeats; n++ {
+	for n := 1; n <= p.Plan.Blocks(); n++ {
 		trials, err := p.Plan.Block(a.kit.Faults, n)
 		if err != nil {
 			return err
@@ -187,6 +196,33 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	b.WriteString("nothing was started\n")
 	_, err := fmt.Fprint(a.out, clean(b.String()))
 	return err
+}
+
+// blocksOf says how many blocks a scenario has: 6, or 6 to 12.
+func blocksOf(s *scenario.Scenario) string {
+	if s.Most > 0 {
+		return fmt.Sprintf("%d to %d", s.Repeats, s.Most)
+	}
+	return strconv.Itoa(s.Repeats)
+}
+
+// lengthOf says about how long a run takes.
+func lengthOf(p *plan.Plan) string {
+	least := p.Duration(tutti.PerTrial).Round(time.Second).String()
+	if p.Scenario.Most == 0 {
+		return least
+	}
+	return least + " to " + (time.Duration(p.Scenario.Most) * p.PerBlock(tutti.PerTrial)).Round(time.Second).String()
+}
+
+// looksOf lists when an extension may end: 6, 9 and 12.
+func looksOf(s *scenario.Scenario) string {
+	var sizes []string
+	for _, n := range slo.Looks(s.Repeats, s.Most) {
+		sizes = append(sizes, strconv.Itoa(n))
+	}
+	last := len(sizes) - 1
+	return strings.Join(sizes[:last], ", ") + " and " + sizes[last]
 }
 
 // stepNames lists a session's requests.

@@ -66,7 +66,7 @@ func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
 		Engine: func(f target.Facts, why string) { v.a.tell("engine %s: %s", f.Driver, why) },
 		Trial: func(t plan.Trial, of int, left time.Duration) {
 			lt := reports.LiveTrial{
-				Scenario: s.Name, Arm: t.Arm, Block: t.Block, Blocks: s.Repeats, N: t.Order, Of: of,
+				Scenario: s.Name, Arm: t.Arm, Block: t.Block, Blocks: max(s.Repeats, s.Most), N: t.Order, Of: of,
 				Warmup: t.Load.Rate.Warmup, For: t.Load.Rate.For, Rate: t.Load.Rate.PerSecond, Left: left,
 			}
 			for _, st := range t.Steps {
@@ -82,8 +82,11 @@ func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
 // planned says what will be done, before it is.
 func (v *view) planned(p *tutti.Prepared) {
 	s := p.Plan.Scenario
-	v.a.tell("%s: %s of %s, about %v; %s", s.Name, count(s.Repeats, "block"), count(len(s.Arms), "arm"),
-		p.Plan.Duration(tutti.PerTrial).Round(time.Second), "run "+p.ID)
+	blocks := count(s.Repeats, "block")
+	if s.Most > 0 {
+		blocks = blocksOf(s) + " blocks, looks after " + looksOf(s)
+	}
+	v.a.tell("%s: %s of %s, about %s; %s", s.Name, blocks, count(len(s.Arms), "arm"), lengthOf(p.Plan), "run "+p.ID)
 	for _, n := range p.Notes {
 		v.a.tell("note: %s", n)
 	}

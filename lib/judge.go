@@ -22,7 +22,7 @@ func Judge(dir string, kit plan.Kit) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("judge run: %w", err)
 	}
-	verdict := slo.Judge(slo.Input{Objectives: j.scenario.Objectives, Blocks: j.blocks(), Repeats: j.plan.Repeats, Lost: j.lost(), PerBlock: j.perBlock()})
+	verdict := j.judge(j.trials)
 	run := j.run(verdict)
 	if err := j.folder.WriteRun(run); err != nil {
 		return nil, err
@@ -125,9 +125,11 @@ func (j *judging) perBlock() time.Duration {
 }
 
 // lost says for every block that cannot count why.
-func (j *judging) lost() map[int]string {
+func (j *judging) lost() map[int]string { return j.lostOf(j.trials) }
+
+func (j *judging) lostOf(trials []*analysis.Trial) map[int]string {
 	lost, seen := make(map[int]string), make(map[int]int)
-	for _, t := range j.trials {
+	for _, t := range trials {
 		seen[t.Rec.Block]++
 		if problems := t.Problems(); len(problems) > 0 && lost[t.Rec.Block] == "" {
 			lost[t.Rec.Block] = fmt.Sprintf("%s: %s", t.Rec.Arm, problems[0])
@@ -142,10 +144,12 @@ func (j *judging) lost() map[int]string {
 }
 
 // blocks are the trials that count: valid ones, whose whole block is.
-func (j *judging) blocks() map[int]map[string]*analysis.Trial {
-	lost := j.lost()
+func (j *judging) blocks() map[int]map[string]*analysis.Trial { return j.blocksOf(j.trials) }
+
+func (j *judging) blocksOf(trials []*analysis.Trial) map[int]map[string]*analysis.Trial {
+	lost := j.lostOf(trials)
 	blocks := make(map[int]map[string]*analysis.Trial)
-	for _, t := range j.trials {
+	for _, t := range trials {
 		if lost[t.Rec.Block] != "" {
 			continue
 		}
@@ -203,6 +207,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Faults = append(run.Faults, faults(t)...)
 	}
 	run.Scaling = j.scaling(blocks)
+	run.Extension = j.extension(v)
 	run.Provenance.Ended = j.ended()
 	if run.Reasons == nil {
 		run.Reasons = []string{}

@@ -28,6 +28,7 @@ type Options struct {
 	Engine  string        // docker, process; "" is the scenario's, or what answers
 	CI      bool          // a missing engine is an error: no falling back
 	Repeats int           // blocks; 0 is the scenario's
+	Most    int           // blocks up to which Repeats may be extended, where that is not 0; 0: not
 	Only    string        // run this arm alone
 	MaxTime time.Duration // no block is begun that would end later; 0 is no limit
 	About   About
@@ -114,7 +115,7 @@ func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared,
 // override applies the command line to the scenario.
 func override(s *scenario.Scenario, o Options) error {
 	if o.Repeats > 0 {
-		s.Repeats = o.Repeats
+		s.Repeats, s.Most = o.Repeats, o.Most
 	}
 	if o.Only == "" {
 		return nil
@@ -202,12 +203,12 @@ type running struct {
 	took     time.Duration   // of the last trial, from its beginning to its end
 	began    time.Time
 	stopped  string
+	trials   []*analysis.Trial // for the looks of an extension
 }
 
-// all runs every block, and spare ones for those that turn out invalid.
+// all runs every block, spare ones for those that turn out invalid, and those of an extension until a look decides.
 func (r *running) all(ctx context.Context) error {
 	r.began = time.Now()
-	s := r.Plan.Scenario
 	if err := r.writePlan(); err != nil {
 		return err
 	}
@@ -218,7 +219,7 @@ func (r *running) all(ctx context.Context) error {
 		return err
 	}
 	valid := 0
-	for block := 1; block <= s.Repeats+plan.Spares(s.Repeats) && valid < s.Repeats; block++ {
+	for block := 1; block <= r.last(valid) && valid < r.Plan.Blocks(); block++ {
 		if why := r.outOfTime(block); why != "" {
 			r.stopped = why
 			return nil
@@ -229,6 +230,9 @@ func (r *running) all(ctx context.Context) error {
 		}
 		if ok {
 			valid++
+		}
+		if ok && r.decided(valid) {
+			return nil
 		}
 	}
 	return nil
@@ -295,6 +299,9 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	began := time.Now()
 	s := r.Plan.Scenario
 	of := s.Repeats * len(s.Arms)
+	if t.Block > s.Repeats && s.Most > 0 {
+		of = s.Most * len(s.Arms)
+	}
 	if r.o.Hooks.Trial != nil {
 		r.o.Hooks.Trial(t, max(of, t.Order), r.left(max(of, t.Order)-t.Order+1))
 	}
@@ -336,6 +343,9 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	r.took = time.Since(began)
 	err = errors.Join(err, kept(r.folder.SaveRecording(rec)))
 	a := analysis.Of(rec)
+	if s.Most > 0 {
+		r.trials = append(r.trials, a)
+	}
 	if r.o.Hooks.Done != nil {
 		r.o.Hooks.Done(t, a, err)
 	}
@@ -376,7 +386,7 @@ func environment(ctx context.Context, what string, err error, hint string) error
 func (r *running) writePlan() error {
 	s := r.Plan.Scenario
 	blocks := make(map[string][]string)
-	for n := 1; n <= s.Repeats+plan.Spares(s.Repeats); n++ {
+	for n := 1; n <= r.Plan.Last(); n++ {
 		trials, err := r.Plan.Block(r.o.Kit.Faults, n)
 		if err != nil {
 			return err
@@ -389,7 +399,7 @@ func (r *running) writePlan() error {
 	return kept(errors.Join(
 		r.folder.WriteScenario(masked),
 		r.folder.WritePlan(rundir.Plan{
-			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Only: r.o.Only, Kept: digest(masked),
+			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Most: s.Most, Only: r.o.Only, Kept: digest(masked),
 			Blocks: blocks, Provenance: r.provenance(),
 		})))
 }

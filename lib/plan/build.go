@@ -43,7 +43,7 @@ func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.
 	if err := first[0].Load.Check(); err != nil {
 		return nil, scenario.Errors{p.wrong(0, "load: "+err.Error())}
 	}
-	p.Warnings = append(p.Warnings, slo.Unreachable(s.Objectives, s.Repeats)...)
+	p.Warnings = append(p.Warnings, slo.Unreachable(s.Objectives, p.Blocks())...)
 	p.Warnings = append(p.Warnings, fewRequests(s.Load.Capacity)...)
 	return p, nil
 }

@@ -30,6 +30,7 @@ type Run struct {
 	Scaling    *Scaling       `json:"scaling,omitempty"` // where a search was made with several scales of one service
 	Load       Load           `json:"load"`
 	Repeats    int            `json:"repeats"` // blocks asked for
+	Extension  *Extension     `json:"extension,omitempty"`
 	Provenance Provenance     `json:"provenance"`
 }
 

@@ -23,7 +23,8 @@ type Scenario struct {
 	Load       Load
 	Verify     []Verify
 	Objectives []slo.Objective
-	Repeats    int
+	Repeats    int // blocks
+	Most       int // blocks up to which they may be extended, as planned; 0: they are not
 	Seed       int64
 	Engine     string // docker, process, or "" for unset
 }

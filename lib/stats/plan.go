@@ -1,9 +1,7 @@
 package stats
 
 import (
-	"cmp"
 	"math"
-	"slices"
 
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -13,17 +11,26 @@ import (
 // pass. Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statist. 6
 // (1979).
 func Holm(ps []float64, alpha float64) []bool {
-	order := make([]int, len(ps))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ps[a], ps[b]) })
-	rejected := make([]bool, len(ps))
-	for i, at := range order {
-		if !(ps[at] <= alpha/float64(len(ps)-i)) {
+	return HolmBy(len(ps), func(i, among int) bool { return ps[i] <= alpha/float64(among) })
+}
+
+// HolmBy is [Holm] for n hypotheses that are not tested by p values: rejects tells whether hypothesis i is rejected with the error
+// divided among so many. It must reject with a larger share what it rejects with a smaller one. Source, for tests that look several
+// times: Ye, Li, Liu, Yao, "A Group Sequential Holm Procedure with Multiple Primary Endpoints", Statistics in Medicine 32 (2013).
+func HolmBy(n int, rejects func(i, among int) bool) []bool {
+	rejected := make([]bool, n)
+	for among := n; among > 0; among-- {
+		next := -1
+		for i := range rejected {
+			if !rejected[i] && rejects(i, among) {
+				next = i
+				break
+			}
+		}
+		if next < 0 {
 			break
 		}
-		rejected[at] = true
+		rejected[next] = true
 	}
 	return rejected
 }
