@@ -125,10 +125,22 @@ func cause(ctx context.Context, err error) error {
 
 func (a *app) planCommand() *cobra.Command {
 	var f runFlags
+	var p powerFlags
 	c := &cobra.Command{
-		Use: "plan SCENARIO", Short: "Print what run would do, without starting anything",
-		Args: exactly("SCENARIO"),
+		Use: "plan SCENARIO | plan --from RUN", Short: "Print what run would do, without starting anything; or how many blocks an effect needs",
+		Long: `Plan prints what run would do, and starts nothing. With --from RUN it says instead how many
+blocks and minutes it takes to show a wanted effect, for each objective, by the noise that
+an earlier run has measured.`,
+		Args: func(c *cobra.Command, args []string) error {
+			if p.from != "" {
+				return exactly()(c, args)
+			}
+			return exactly("SCENARIO")(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if p.from != "" || c.Flags().Changed("effect") {
+				return a.power(p)
+			}
 			s, err := a.read(args[0])
 			if err != nil {
 				return err
@@ -145,6 +157,7 @@ func (a *app) planCommand() *cobra.Command {
 		},
 	}
 	f.add(c, false)
+	p.add(c)
 	return c
 }
 

@@ -278,7 +278,7 @@ func exitCode(v rundir.Verdict) int {
 
 func objective(f slo.Finding) rundir.Objective {
 	o := rundir.Objective{
-		Name: f.Objective.Name, Text: f.Objective.Text, Line: f.Objective.Line, Severity: f.Objective.Severity,
+		Name: f.Objective.Name, Text: f.Objective.Text, Subject: f.Subject, Line: f.Objective.Line, Severity: f.Objective.Severity,
 		Margin: f.Objective.Margin, Verdict: rundir.Verdict(f.Outcome.String()), Form: f.Form, Op: f.Objective.Check.Op,
 		Limit: finite(f.Limit), N: f.Estimate.N, Reason: f.Reason, MoreBlocks: f.MoreBlocks,
 		Value: value(f.Estimate), Arms: append([]string{}, f.Objective.Check.Arms()...),

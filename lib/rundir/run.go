@@ -51,6 +51,7 @@ const (
 type Objective struct {
 	Name       string       `json:"name"`
 	Text       string       `json:"text"`
+	Subject    string       `json:"subject,omitempty"`
 	Line       int          `json:"line"`
 	Severity   slo.Severity `json:"severity"`
 	Margin     float64      `json:"margin"`

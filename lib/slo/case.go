@@ -196,7 +196,7 @@ func (c *judgedCase) chance() string {
 
 // judge makes the finding.
 func (c *judgedCase) judge() Finding {
-	f := Finding{Objective: c.objective, Form: c.form, Limit: c.out(c.limit)}
+	f := Finding{Objective: c.objective, Subject: c.subject, Form: c.form, Limit: c.out(c.limit)}
 	f.Estimate = Estimate{Unit: c.unit, State: analysis.NoData, N: len(c.xs)}
 	if c.refused == "" && len(c.xs) == 0 {
 		c.refused = "no block counts"

@@ -53,7 +53,7 @@ func (l *looks) next(n int) int {
 }
 
 func (l *looks) note() string {
-	return fmt.Sprintf("holds at each of the looks of %d..%d blocks together", l.least, l.most)
+	return fmt.Sprintf("over all looks of %d..%d", l.least, l.most)
 }
 
 // Looks are the numbers of valid blocks after which a planned extension from least to most may end.

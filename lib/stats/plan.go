@@ -49,3 +49,25 @@ func Trials(sigma, delta, alpha, power float64) int {
 	}
 	return int(math.Ceil(n)) + 2
 }
+
+// Resolved is about the smallest difference that so many trials show with probability power: the inverse of [Trials]. It is +Inf
+// for fewer than three.
+func Resolved(sigma float64, trials int, alpha, power float64) float64 {
+	if trials < 3 || math.IsNaN(sigma) {
+		return math.Inf(1)
+	}
+	z := distuv.UnitNormal.Quantile(1-alpha) + distuv.UnitNormal.Quantile(power)
+	return z * sigma / math.Sqrt(float64(trials-2))
+}
+
+// SDMost is the upper bound of the standard deviation that n normal values with the standard deviation sd come from, which is above it
+// with probability alpha at most: sd·√((n−1)/χ²_α,ₙ₋₁). +Inf for fewer than two values. A pilot's own standard deviation is too small
+// about as often as too large, so that plans made of it fall short: Browne, "On the Use of a Pilot Sample for Sample Size
+// Determination", Statistics in Medicine 14 (1995), takes a bound with alpha = 0.2 instead.
+func SDMost(sd float64, n int, alpha float64) float64 {
+	if n < 2 || math.IsNaN(sd) {
+		return math.Inf(1)
+	}
+	nu := float64(n - 1)
+	return sd * math.Sqrt(nu/distuv.ChiSquared{K: nu}.Quantile(alpha))
+}
