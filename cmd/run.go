@@ -28,6 +28,7 @@ type runFlags struct {
 	only    string
 	maxTime time.Duration
 	allow   []string
+	noise   string
 	given   func(name string) bool // the flag is on the command line
 }
 
@@ -37,6 +38,7 @@ func (f *runFlags) add(c *cobra.Command, running bool) {
 	c.Flags().StringVar(&f.repeats, "repeats", "", "blocks to run, over the scenario's: 6, or 6..12")
 	c.Flags().StringVar(&f.only, "only", "", "run this arm alone")
 	c.Flags().StringArrayVar(&f.allow, "allow", nil, "let the Compose files ask for this, by the name that the refusal gives")
+	c.Flags().StringVar(&f.noise, "noise", "", "a file of tutti noise: refuse margins below what was measured")
 	if running {
 		c.Flags().StringVar(&f.out, "out", "", "the run's folder (default runs/NAME-TIMESTAMP)")
 		c.Flags().DurationVar(&f.maxTime, "max-time", 0, "begin no block that would end later than this")
@@ -92,27 +94,48 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	res, err := a.carryOut(ctx, s, f, o)
+	if res != nil {
+		if serr := a.show(res); serr != nil {
+			err = errors.Join(err, serr)
+		}
+	}
+	if err == nil {
+		return verdictOf(res.Run)
+	}
+	return cause(ctx, err)
+}
+
+// carryOut runs a scenario and draws its reports. The result is there as soon as there is a folder, whatever became of the run.
+func (a *app) carryOut(ctx context.Context, s *scenario.Scenario, f runFlags, o tutti.Options) (*tutti.Result, error) {
 	view := a.newView()
 	defer view.close()
 	o.Hooks = view.hooks(s)
-	p, err := tutti.Prepare(ctx, s, o)
+	p, err := a.prepare(ctx, s, o, f)
 	if err != nil {
-		return cause(ctx, err)
+		return nil, cause(ctx, err)
 	}
 	view.planned(p)
 	res, err := tutti.Run(ctx, p, o)
 	view.close()
 	if res != nil {
 		err = errors.Join(cause(ctx, err), a.draw(res, all))
-		if serr := a.show(res); serr != nil {
-			err = errors.Join(err, serr)
-		}
 	}
-	err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
-	if err == nil {
-		return verdictOf(res.Run)
+	return res, cause(ctx, errors.Join(err, p.Close(context.WithoutCancel(ctx))))
+}
+
+// prepare plans a run, and holds its margins against measured noise where there is some.
+func (a *app) prepare(ctx context.Context, s *scenario.Scenario, o tutti.Options, f runFlags) (*tutti.Prepared, error) {
+	p, err := tutti.Prepare(ctx, s, o)
+	if err != nil || f.noise == "" {
+		return p, err
 	}
-	return cause(ctx, err)
+	warnings, err := a.floor(f.noise, p)
+	if err != nil {
+		return nil, errors.Join(err, p.Close(context.WithoutCancel(ctx)))
+	}
+	p.Plan.Warnings = append(p.Plan.Warnings, warnings...)
+	return p, nil
 }
 
 // cause puts the reason of a cancelled context before what followed from it.
@@ -149,7 +172,7 @@ an earlier run has measured.`,
 			if err != nil {
 				return err
 			}
-			p, err := tutti.Prepare(c.Context(), s, o)
+			p, err := a.prepare(c.Context(), s, o, f)
 			if err != nil {
 				return cause(c.Context(), err)
 			}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 )
@@ -37,6 +38,11 @@ func experiment(s *scenario.Scenario) map[string]string {
 		maps.Copy(parts, armParts(a))
 	}
 	return parts
+}
+
+// masked is a scenario as a run's folder keeps it, without secrets: what is compared with what was kept.
+func masked(s *scenario.Scenario, kit plan.Kit) (*scenario.Scenario, error) {
+	return scenario.Parse(s.File, rundir.Mask(s.Source), kit.Faults)
 }
 
 func armParts(a scenario.Arm) map[string]string {

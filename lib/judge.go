@@ -82,6 +82,9 @@ func readRun(dir string, kit plan.Kit) (*judging, error) {
 	if j.scenario, err = scenario.Parse(folder.Path("scenario.yaml"), j.source, kit.Faults); err != nil {
 		return nil, err
 	}
+	if err = vary(j.scenario, j.plan.Variation); err != nil {
+		return nil, err
+	}
 	if j.trials, err = readTrials(folder); err != nil {
 		return nil, err
 	}
@@ -207,7 +210,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Faults = append(run.Faults, faults(t)...)
 	}
 	run.Scaling = j.scaling(blocks)
-	run.Extension = j.extension(v)
+	run.Extension, run.Variation = j.extension(v), j.plan.Variation
 	run.Provenance.Ended = j.ended()
 	if run.Reasons == nil {
 		run.Reasons = []string{}

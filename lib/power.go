@@ -123,7 +123,9 @@ func noiseOf(o *rundir.Objective) (Noise, string) {
 	if len(xs) < 3 {
 		return n, fmt.Sprintf("%d blocks count, and noise takes 3", len(xs))
 	}
-	n.SD = stats.SD(xs)
+	if n.SD = stats.SD(xs); n.SD == 0 && n.Relative {
+		return n, "it never came on either side, or was the same to the last digit"
+	}
 	n.Most = stats.SDMost(n.SD, len(xs), pilotAlpha)
 	return n, ""
 }

@@ -24,13 +24,14 @@ import (
 type Options struct {
 	Kit     plan.Kit
 	Compose ComposeOptions
-	Dir     string        // the run's folder; "" is runs/NAME-TIMESTAMP below the working folder
-	Engine  string        // docker, process; "" is the scenario's, or what answers
-	CI      bool          // a missing engine is an error: no falling back
-	Repeats int           // blocks; 0 is the scenario's
-	Most    int           // blocks up to which Repeats may be extended, where that is not 0; 0: not
-	Only    string        // run this arm alone
-	MaxTime time.Duration // no block is begun that would end later; 0 is no limit
+	Dir     string            // the run's folder; "" is runs/NAME-TIMESTAMP below the working folder
+	Engine  string            // docker, process; "" is the scenario's, or what answers
+	CI      bool              // a missing engine is an error: no falling back
+	Repeats int               // blocks; 0 is the scenario's
+	Most    int               // blocks up to which Repeats may be extended, where that is not 0; 0: not
+	Only    string            // run this arm alone
+	Vary    *rundir.Variation // what is changed before it is planned; nil: nothing
+	MaxTime time.Duration     // no block is begun that would end later; 0 is no limit
 	About   About
 	Hooks   Hooks
 }
@@ -59,6 +60,7 @@ type Prepared struct {
 	Why    string   // why this engine
 	Notes  []string // what is rewritten in the Compose files
 	ID     string
+	about  About
 	driver target.Driver
 	close  func(context.Context) error
 }
@@ -80,7 +82,10 @@ func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared,
 	if err := override(s, o); err != nil {
 		return nil, err
 	}
-	p := &Prepared{ID: newID()}
+	if err := vary(s, o.Vary); err != nil {
+		return nil, err
+	}
+	p := &Prepared{ID: newID(), about: o.About}
 	targets, err := LoadTargets(ctx, s, o.Compose)
 	if err != nil {
 		return nil, err
@@ -399,7 +404,7 @@ func (r *running) writePlan() error {
 	return kept(errors.Join(
 		r.folder.WriteScenario(masked),
 		r.folder.WritePlan(rundir.Plan{
-			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Most: s.Most, Only: r.o.Only, Kept: digest(masked),
+			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Most: s.Most, Only: r.o.Only, Variation: r.o.Vary, Kept: digest(masked),
 			Blocks: blocks, Provenance: r.provenance(),
 		})))
 }

@@ -37,6 +37,7 @@ type Plan struct {
 	Repeats    int                 `json:"repeats"`        // as run, the command line's over the file's
 	Most       int                 `json:"most,omitempty"` // blocks up to which they may be extended
 	Only       string              `json:"only,omitempty"`
+	Variation  *Variation          `json:"variation,omitempty"`
 	Kept       string              `json:"kept_sha256"` // of the scenario as it lies in the folder, secrets masked
 	Blocks     map[string][]string `json:"order"`       // by block: its arms, in the order in which they run
 	Provenance Provenance          `json:"provenance"`

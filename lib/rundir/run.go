@@ -31,6 +31,7 @@ type Run struct {
 	Load       Load           `json:"load"`
 	Repeats    int            `json:"repeats"` // blocks asked for
 	Extension  *Extension     `json:"extension,omitempty"`
+	Variation  *Variation     `json:"variation,omitempty"`
 	Provenance Provenance     `json:"provenance"`
 }
 

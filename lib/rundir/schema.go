@@ -70,6 +70,7 @@ func notes() map[string]string {
 		"Run.arm_order":         "the arms as in the scenario",
 		"Run.repeats":           "blocks asked for; with an extension the least",
 		"Run.extension":         "where repeats is a range: up to how many blocks it may go, and what was seen at each look",
+		"Run.variation":         "what was changed in the scenario before it was run: again, the baseline twice; or a mutation of the gate's self-test",
 		"Look.open":             "objectives that gate and had neither passed nor failed",
 		"Arm.metrics":           "over measured load; the key is the metric as in objectives, without arm and phase, labels sorted",
 		"Arm.phases":            "the same by phase: before, during, after the faults",
