@@ -16,6 +16,7 @@ import (
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
+	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
@@ -29,6 +30,7 @@ type runFlags struct {
 	maxTime time.Duration
 	allow   []string
 	noise   string
+	against string                 // a baseline file
 	given   func(name string) bool // the flag is on the command line
 }
 
@@ -61,8 +63,17 @@ func (f *runFlags) options(a *app) (tutti.Options, error) {
 	if f.given("max-time") && f.maxTime <= 0 {
 		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--max-time %v: must be above 0", f.maxTime)}
 	}
+	var against *tutti.Against
+	if f.against != "" {
+		b, err := rundir.LoadBaseline(f.against)
+		if err != nil {
+			return tutti.Options{}, &tutti.UsageError{Err: err}
+		}
+		against = &tutti.Against{File: f.against, Baseline: b}
+	}
 	return tutti.Options{
-		Kit: a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,
+		Against: against,
+		Kit:     a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,
 		CI: os.Getenv("CI") != "", Repeats: least, Most: most, Only: f.only, MaxTime: f.maxTime,
 		About: tutti.About{Version: Version(), Command: append([]string{"tutti"}, a.args...)},
 	}, nil
@@ -85,6 +96,7 @@ junit.xml and summary.md. Ctrl-C undoes, tears down and writes what there is.`,
 		},
 	}
 	f.add(c, true)
+	c.Flags().StringVar(&f.against, "baseline", "", "a file of tutti baseline update: what is shown to be worse than it is a regression (exit code 11)")
 	return c
 }
 

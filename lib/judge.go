@@ -24,6 +24,9 @@ func Judge(dir string, kit plan.Kit) (*Result, error) {
 	}
 	verdict := j.judge(j.trials)
 	run := j.run(verdict)
+	if err := j.regress(run); err != nil {
+		return nil, fmt.Errorf("judge run: %w", err)
+	}
 	if err := j.folder.WriteRun(run); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type Options struct {
 	Repeats int               // blocks; 0 is the scenario's
 	Most    int               // blocks up to which Repeats may be extended, where that is not 0; 0: not
 	Only    string            // run this arm alone
+	Against *Against          // a baseline file; nil: none
 	Vary    *rundir.Variation // what is changed before it is planned; nil: nothing
 	MaxTime time.Duration     // no block is begun that would end later; 0 is no limit
 	About   About
@@ -81,6 +82,11 @@ func (p *Prepared) Close(ctx context.Context) error {
 func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared, err error) {
 	if err := override(s, o); err != nil {
 		return nil, err
+	}
+	if o.Against != nil {
+		if err := differsFrom(o.Against.File, o.Against.Baseline, s, o.Kit); err != nil {
+			return nil, err
+		}
 	}
 	if err := vary(s, o.Vary); err != nil {
 		return nil, err
@@ -401,10 +407,17 @@ func (r *running) writePlan() error {
 		}
 	}
 	masked := rundir.Mask(s.Source)
+	against := ""
+	if r.o.Against != nil {
+		against = r.o.Against.File
+		if err := kept(r.folder.WriteBaseline(r.o.Against.Baseline)); err != nil {
+			return err
+		}
+	}
 	return kept(errors.Join(
 		r.folder.WriteScenario(masked),
 		r.folder.WritePlan(rundir.Plan{
-			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Most: s.Most, Only: r.o.Only, Variation: r.o.Vary, Kept: digest(masked),
+			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Most: s.Most, Only: r.o.Only, Against: against, Variation: r.o.Vary, Kept: digest(masked),
 			Blocks: blocks, Provenance: r.provenance(),
 		})))
 }

@@ -20,14 +20,9 @@ func Noise(w io.Writer, n *rundir.NoiseFile, blocks int, o TextOptions) error {
 	if err := t.plain(noiseTable(n, blocks)); err != nil {
 		return fmt.Errorf("drawing the table of noise: %w", err)
 	}
-	say := func(s string) {
-		for _, l := range wrap(flat(s), t.width-1) {
-			t.line(" " + l)
-		}
-	}
-	say(fmt.Sprintf("Equal arms pass with nine of ten runs of %s from this margin on; a smaller one is refused by --noise.", plural(blocks, "block", "blocks")))
+	t.say(fmt.Sprintf("Equal arms pass with nine of ten runs of %s from this margin on; a smaller one is refused by --noise.", plural(blocks, "block", "blocks")))
 	if biased := tutti.Biased(n); len(biased) > 0 {
-		say("Equal arms were apart by more than chance explains in " + strings.Join(biased, ", ") + ": something favours one of them, or it is the one in twenty that is so by chance.")
+		t.say("Equal arms were apart by more than chance explains in " + strings.Join(biased, ", ") + ": something favours one of them, or it is the one in twenty that is so by chance.")
 	}
 	_, err := w.Write(t.b.Bytes())
 	return err

@@ -19,10 +19,8 @@ func Power(w io.Writer, p *tutti.Power, o TextOptions) error {
 	if err := t.plain(powerTable(p)); err != nil {
 		return fmt.Errorf("drawing the table of blocks: %w", err)
 	}
-	for _, l := range wrap("An effect is shown with 95 % confidence in nine of ten runs of so many blocks. In brackets: if the noise is as large as it may well be"+
-		" (upper 80 % bound), measured in so few blocks.", t.width-1) {
-		t.line(" " + l)
-	}
+	t.say("An effect is shown with 95 % confidence in nine of ten runs of so many blocks. In brackets: if the noise is as large as it may well be" +
+		" (upper 80 % bound), measured in so few blocks.")
 	_, err := w.Write(t.b.Bytes())
 	return err
 }

@@ -17,6 +17,7 @@ import (
 const (
 	planFile      = "plan.json"
 	endFile       = "end.json"
+	baselineFile  = "baseline.json"
 	runFile       = "run.json"
 	scenarioFile  = "scenario.yaml"
 	trialsDir     = "trials"
@@ -37,6 +38,7 @@ type Plan struct {
 	Repeats    int                 `json:"repeats"`        // as run, the command line's over the file's
 	Most       int                 `json:"most,omitempty"` // blocks up to which they may be extended
 	Only       string              `json:"only,omitempty"`
+	Against    string              `json:"against,omitempty"` // the baseline file, as given; baseline.json is what it said
 	Variation  *Variation          `json:"variation,omitempty"`
 	Kept       string              `json:"kept_sha256"` // of the scenario as it lies in the folder, secrets masked
 	Blocks     map[string][]string `json:"order"`       // by block: its arms, in the order in which they run

@@ -63,6 +63,7 @@ type Objective struct {
 	N          int          `json:"n"`
 	Reason     string       `json:"reason,omitempty"`
 	MoreBlocks int          `json:"more_blocks,omitempty"`
+	Regression bool         `json:"regression,omitempty"`
 	Value                   // value low high unit state note
 	Arms       []string     `json:"arms"`
 	PerBlock   []BlockValue `json:"per_block,omitempty"`

@@ -100,6 +100,7 @@ func notes() map[string]string {
 		"Value.unit":            "s, ratio, 1/s or 1; of a comparison that of its form",
 		"Value.n":               "trials or blocks it comes from",
 		"Objective.subject":     "what value is of, in words",
+		"Objective.regression":  "no objective of the scenario: what an objective measures, held against a baseline file",
 		"Objective.line":        "in the scenario file",
 		"Objective.form":        "what value is: the metric, a ratio left over right, a difference left less right",
 		"Objective.more_blocks": "about how many more would decide",
