@@ -79,7 +79,7 @@ Exit codes: 0 pass or done, 10 an objective failed, 11 a regression, 12 inconclu
 		return &tutti.UsageError{Err: fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())}
 	})
 	root.AddCommand(
-		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.noiseCommand(), a.compareCommand(), a.baselineCommand(), a.judgeCommand(), a.reportCommand(),
+		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.noiseCommand(), a.compareCommand(), a.baselineCommand(), a.gateCommand(), a.judgeCommand(), a.reportCommand(),
 		a.doctorCommand(), a.cleanCommand(), a.schemaCommand(), a.versionCommand(),
 		a.agentCommand(), a.helperCommand(), a.watchdogCommand(), a.targetCommand(),
 	)

@@ -85,7 +85,7 @@ func readRun(dir string, kit plan.Kit) (*judging, error) {
 	if j.scenario, err = scenario.Parse(folder.Path("scenario.yaml"), j.source, kit.Faults); err != nil {
 		return nil, err
 	}
-	if err = vary(j.scenario, j.plan.Variation); err != nil {
+	if err = vary(j.scenario, j.plan.Variation, kit.Faults); err != nil {
 		return nil, err
 	}
 	if j.trials, err = readTrials(folder); err != nil {

@@ -88,7 +88,7 @@ func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared,
 			return nil, err
 		}
 	}
-	if err := vary(s, o.Vary); err != nil {
+	if err := vary(s, o.Vary, o.Kit.Faults); err != nil {
 		return nil, err
 	}
 	p := &Prepared{ID: newID(), about: o.About}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/slo"
@@ -15,12 +16,14 @@ import (
 const againSuffix = "-again"
 
 // vary changes a scenario before it is planned, or before what came of it is judged again.
-func vary(s *scenario.Scenario, v *rundir.Variation) error {
+func vary(s *scenario.Scenario, v *rundir.Variation, kinds fault.Kinds) error {
 	switch {
 	case v == nil:
 		return nil
 	case v.Kind == rundir.Again:
 		return again(s)
+	case v.Kind == rundir.Mutation:
+		return mutate(s, v, kinds)
 	}
 	return fmt.Errorf("%s: the run is a variation of kind %q, which this program does not know", s.File, v.Kind)
 }

@@ -86,6 +86,7 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 	b.verify(s, top)
 	b.searched(s, load, get[*fields](top, "target", nil).text("node_header"))
 	b.objectives(s, top)
+	b.mutations(s, top)
 	if len(b.errs) == 0 {
 		b.fillIn(s, load)
 		b.fillInReads(s, top)
