@@ -401,6 +401,9 @@ func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 func faultNames(a scenario.Arm, load time.Duration) []string {
 	var names []string
 	for _, f := range a.Faults {
+		if strings.HasPrefix(f.Name, analysis.Planted) {
+			continue
+		}
 		for k := range f.Draws(load) {
 			names = append(names, f.DrawName(k))
 		}

@@ -100,7 +100,7 @@ type Tester struct {
 // A breaking is a mutation that will be tried, or why it cannot be.
 type breaking struct {
 	name, what, skip string
-	vary             *rundir.Variation
+	vary             []*rundir.Variation // in the order of preference: what an engine cannot do is done in another way
 }
 
 // SelfTest tries whether a scenario's objectives can fail: it runs the scenario as it is and its baseline against itself, of which neither
@@ -140,7 +140,7 @@ func (t *Tester) all(ctx context.Context, s *scenario.Scenario, out *SelfTest) e
 		return err
 	}
 	if slices.ContainsFunc(twin.Objectives, func(o slo.Objective) bool { return o.Severity != slo.SeverityWarn }) {
-		equal, _, err := t.try(ctx, breaking{name: "equal-arms", what: "nothing: the baseline twice", vary: Twice()}, rundir.Again, nil)
+		equal, _, err := t.try(ctx, breaking{name: "equal-arms", what: "nothing: the baseline twice", vary: []*rundir.Variation{Twice()}}, rundir.Again, nil)
 		if err != nil {
 			return err
 		}
@@ -174,12 +174,19 @@ func (t *Tester) try(ctx context.Context, b breaking, kind string, already []Bit
 		t.Begin(b.name, b.what, t.number, 2+len(t.broken))
 	}
 	o := t.Options
-	o.Vary, o.Dir, one.Dir = b.vary, filepath.Join(t.Options.Dir, b.name), b.name
+	o.Dir, one.Dir = filepath.Join(t.Options.Dir, b.name), b.name
+	if len(b.vary) > 0 {
+		o.Vary = b.vary[0]
+	}
 	res, err := t.Run(ctx, s, o)
 	var lacks *target.UnavailableError
 	switch {
 	case ctx.Err() != nil:
 		return one, nil, errors.Join(context.Cause(ctx), err)
+	case err != nil && res == nil && len(b.vary) > 1 && errors.As(err, &lacks):
+		t.number--
+		b.vary = b.vary[1:]
+		return t.try(ctx, b, kind, already)
 	case err != nil && res == nil && kind == rundir.Mutation && errors.As(err, &lacks):
 		one.Outcome, one.Why, one.Dir = Skipped, oneLine(err.Error()), ""
 		return one, nil, nil
@@ -327,7 +334,7 @@ func breakings(ctx context.Context, s *scenario.Scenario, o Options) ([]breaking
 	}
 	var all []breaking
 	for _, m := range s.Mutations {
-		all = append(all, breaking{name: m.Name, what: "as the scenario says", vary: &rundir.Variation{Kind: rundir.Mutation, Name: m.Name}})
+		all = append(all, breaking{name: m.Name, what: "as the scenario says", vary: []*rundir.Variation{{Kind: rundir.Mutation, Name: m.Name}}})
 	}
 	for _, b := range []breaking{fewer(s, targets), delayed(s, targets, o.Kit.Faults), failing(s, targets, o.Kit.Faults)} {
 		if !slices.ContainsFunc(s.Mutations, func(m scenario.Mutation) bool { return m.Name == b.name }) {
@@ -362,12 +369,13 @@ func fewer(s *scenario.Scenario, targets map[string]*target.Target) breaking {
 	if len(scale) == 0 {
 		b.skip = "no arm but the baseline has a node to spare; `nodes` in target says which service they are"
 	}
-	b.vary = &rundir.Variation{Kind: rundir.Mutation, Name: b.name, Scale: scale}
+	b.vary = []*rundir.Variation{{Kind: rundir.Mutation, Name: b.name, Scale: scale}}
 	return b
 }
 
 func delayed(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.Kinds) breaking {
-	return atIngress(s, targets, kinds, breaking{name: Delay, what: "packets to the ingress 200 ms late"}, "latency")
+	// By requests before by packets: what else goes to the ingress, such as answers to its health checks, is not meant.
+	return atIngress(s, targets, kinds, breaking{name: Delay, what: "answers 200 ms late"}, "http", "latency")
 }
 
 func failing(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.Kinds) breaking {
@@ -375,23 +383,26 @@ func failing(s *scenario.Scenario, targets map[string]*target.Target, kinds faul
 }
 
 // atIngress breaks where clients come in, by a verb that is in force for all of the load.
-func atIngress(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.Kinds, b breaking, verb string) breaking {
+func atIngress(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.Kinds, b breaking, verbs ...string) breaking {
 	services := make(map[string]string)
 	for _, name := range brokenArms(s) {
 		if service := ingressOf(armNamed(s, name), targets[name]); service != "" {
 			services[name] = service
 		}
 	}
-	_, known := kinds[verb]
+	for _, verb := range verbs {
+		if _, known := kinds[verb]; known {
+			b.vary = append(b.vary, &rundir.Variation{Kind: rundir.Mutation, Name: b.name, Verb: verb, Services: services})
+		}
+	}
 	switch {
-	case !known:
-		b.skip = "this program has no verb " + verb
+	case len(b.vary) == 0:
+		b.skip = "this program has no verb " + verbs[0]
 	case s.Load.Capacity != nil:
 		b.skip = "nothing is broken during a search for capacity"
 	case len(services) == 0:
 		b.skip = "the ingress is no service of the target"
 	}
-	b.vary = &rundir.Variation{Kind: rundir.Mutation, Name: b.name, Services: services}
 	return b
 }
 
@@ -422,16 +433,12 @@ func mutate(s *scenario.Scenario, v *rundir.Variation, kinds fault.Kinds) error 
 		}
 		return nil
 	}
-	var params fault.Params
-	var verb string
-	switch v.Name {
-	case OneNodeLess:
-	case Delay:
-		verb, params = "latency", fault.Params{"delay": mutationDelay}
-	case Errors:
-		verb, params = "http", fault.Params{"status": mutationStatus, "share": mutationShare}
-	default:
-		return fmt.Errorf("%s: there is no mutation %s", s.File, v.Name)
+	params := map[string]fault.Params{
+		OneNodeLess: {}, Delay: {"delay": mutationDelay}, Errors: {"status": mutationStatus, "share": mutationShare},
+	}[v.Name]
+	kind, known := kinds[v.Verb]
+	if params == nil || v.Verb != "" && (!known || kind.New == nil) {
+		return fmt.Errorf("%s: there is no mutation %s by %q", s.File, v.Name, v.Verb)
 	}
 	for i := range s.Arms {
 		arm := &s.Arms[i]
@@ -439,15 +446,15 @@ func mutate(s *scenario.Scenario, v *rundir.Variation, kinds fault.Kinds) error 
 			arm.Scale = scaled(arm.Scale, service, n)
 		}
 		service := v.Services[arm.Name]
-		if verb == "" || service == "" {
+		if v.Verb == "" || service == "" {
 			continue
 		}
-		made, err := kinds[verb].New(params)
+		made, err := kind.New(params)
 		if err != nil {
 			return fmt.Errorf("%s: mutation %s: %w", s.File, v.Name, err)
 		}
 		arm.Faults = append(slices.Clone(arm.Faults), scenario.Fault{
-			Name: analysis.Planted + v.Name, Verb: verb, Selector: fault.Selector{Service: service, All: true}, Params: params, Fault: made, Line: arm.Line,
+			Name: analysis.Planted + v.Name, Verb: v.Verb, Selector: fault.Selector{Service: service, All: true}, Params: params, Fault: made, Line: arm.Line,
 		})
 	}
 	return nil

@@ -221,7 +221,7 @@ func TestSelfTestNothing(t *testing.T) {
 func TestSelfTestPlanted(t *testing.T) {
 	b := newBench(t, gated)
 	b.opts.Kit.Faults = fault.Kinds{"kill": node.KillKind(), "latency": planted{&b.planted}.kind()}
-	b.opts.Vary = &rundir.Variation{Kind: rundir.Mutation, Name: tutti.Delay, Services: map[string]string{"two": "app"}}
+	b.opts.Vary = &rundir.Variation{Kind: rundir.Mutation, Name: tutti.Delay, Verb: "latency", Services: map[string]string{"two": "app"}}
 	b.opts.Repeats = 1
 	synctest.Test(t, func(t *testing.T) {
 		res, err := b.run(t.Context(), t)

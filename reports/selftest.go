@@ -21,7 +21,7 @@ func SelfTest(w io.Writer, s *tutti.SelfTest, file string, o TextOptions) error 
 	if len(s.Never) > 0 {
 		t.line(" Never failed, whatever was broken:")
 		for _, n := range s.Never {
-			line := fmt.Sprintf("%d  %s (line %d)", n.Number, n.Objective, n.Line)
+			line := fmt.Sprintf("%d %s (line %d)", n.Number, n.Objective, n.Line)
 			if n.Why != "" {
 				line += ": " + n.Why
 			}

@@ -11,5 +11,6 @@ type Variation struct {
 	Kind     string                    `json:"kind"`
 	Name     string                    `json:"name,omitempty"`     // of a mutation
 	Scale    map[string]map[string]int `json:"scale,omitempty"`    // replicas by arm and service, where a mutation takes one away
+	Verb     string                    `json:"verb,omitempty"`     // by which it is broken
 	Services map[string]string         `json:"services,omitempty"` // by arm, where it is broken
 }
