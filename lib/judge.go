@@ -130,9 +130,7 @@ func (j *judging) perBlock() time.Duration {
 	return last.Zero.Sub(first.Zero) / time.Duration(len(j.trials)-1) * time.Duration(len(j.arms()))
 }
 
-// lost says for every block that cannot count why.
-func (j *judging) lost() map[int]string { return j.lostOf(j.trials) }
-
+// lostOf says for every block of some trials that cannot count why.
 func (j *judging) lostOf(trials []*analysis.Trial) map[int]string {
 	lost, seen := make(map[int]string), make(map[int]int)
 	for _, t := range trials {

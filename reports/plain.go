@@ -19,35 +19,8 @@ func (t *terminal) plain(tab table) error {
 			t.line(" " + l)
 		}
 	}
-	rows := [][]string{nil}
-	align := make([]tw.Align, len(tab.head))
-	for i, c := range tab.head {
-		rows[0] = append(rows[0], strings.ToUpper(flat(c.text)))
-		if align[i] = tw.AlignLeft; c.num {
-			align[i] = tw.AlignRight
-		}
-	}
-	for _, r := range tab.rows {
-		line := make([]string, 0, len(tab.head))
-		if r.group != "" {
-			line = line[:len(tab.head)] // a line that is replaced below
-		}
-		for _, c := range r.cells {
-			line = append(line, flat(c.plain()))
-		}
-		rows = append(rows, line)
-	}
-	room := t.width - 1
-	for i := 1; i < len(tab.head); i++ {
-		room -= widest(rows, i) + 2
-	}
-	whole := make([]string, len(rows)) // names that were cut, below their row
-	for i := range rows {
-		if display(rows[i][0]) > max(room, 12) && i > 0 {
-			whole[i] = rows[i][0]
-			rows[i][0] = cut(rows[i][0], max(room, 12))
-		}
-	}
+	rows, align := tab.lines()
+	whole := t.fit(rows)
 	lines, err := grid(rows, align)
 	if err != nil {
 		return err
@@ -72,6 +45,42 @@ func (t *terminal) plain(tab table) error {
 	}
 	t.line("")
 	return nil
+}
+
+// lines are a table's head and rows as plain text, with the alignment of its columns. A group's line is empty.
+func (tab *table) lines() (rows [][]string, align []tw.Align) {
+	rows, align = [][]string{nil}, make([]tw.Align, len(tab.head))
+	for i, c := range tab.head {
+		rows[0] = append(rows[0], strings.ToUpper(flat(c.text)))
+		if align[i] = tw.AlignLeft; c.num {
+			align[i] = tw.AlignRight
+		}
+	}
+	for _, r := range tab.rows {
+		line := make([]string, len(tab.head))
+		for i, c := range r.cells {
+			line[i] = flat(c.plain())
+		}
+		rows = append(rows, line)
+	}
+	return rows, align
+}
+
+// fit cuts the first column to what room the others leave, and returns what it cut, by row.
+func (t *terminal) fit(rows [][]string) (whole []string) {
+	room := t.width - 1
+	for i := 1; i < len(rows[0]); i++ {
+		room -= widest(rows, i) + 2
+	}
+	room = max(room, 12)
+	whole = make([]string, len(rows))
+	for i := range rows {
+		if i > 0 && display(rows[i][0]) > room {
+			whole[i] = rows[i][0]
+			rows[i][0] = cut(rows[i][0], room)
+		}
+	}
+	return whole
 }
 
 // marked paints the verdicts of a line.

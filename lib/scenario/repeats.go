@@ -20,10 +20,10 @@ type extension struct{ least, most int }
 // repeats is the form of `repeats`, an extension.
 type repeats struct{}
 
-var (
-	rangePattern = regexp.MustCompile(`^[0-9]+\.\.[0-9]+$`)
-	rangeSchema  = `^([6-9]|[1-9][0-9]{1,3})\.\.[1-9][0-9]{0,3}$` // what of it a schema can say
-)
+var rangePattern = regexp.MustCompile(`^[0-9]+\.\.[0-9]+$`)
+
+// rangeSchema is what a schema can say of a range.
+const rangeSchema = `^([6-9]|[1-9][0-9]{1,3})\.\.[1-9][0-9]{0,3}$`
 
 func (repeats) String() string {
 	return fmt.Sprintf("a whole number from 1 to %d, or a range such as 6..12", maxRepeats)
