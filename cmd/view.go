@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +76,14 @@ func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
 			v.live.Trial(lt)
 		},
 		Within: trial.Hooks{Stage: v.live.Stage, Started: v.live.Started, Bin: v.live.Bin, Event: v.live.Event, Hold: v.live.Hold},
-		Done:   func(_ plan.Trial, a *analysis.Trial, err error) { v.live.Done(a.Problems(), err) },
+		Look: func(blocks int, open []string) {
+			if len(open) == 0 {
+				v.a.tell("look after %d blocks: every objective is decided", blocks)
+				return
+			}
+			v.a.tell("look after %d blocks: undecided: %s", blocks, strings.Join(open, "; "))
+		},
+		Done: func(_ plan.Trial, a *analysis.Trial, err error) { v.live.Done(a.Problems(), err) },
 	}
 }
 

@@ -27,7 +27,11 @@ func (r *running) decided(valid int) bool {
 		return false
 	}
 	j := &judging{plan: rundir.Plan{Repeats: s.Repeats, Most: s.Most}, scenario: s, trials: r.trials}
-	return j.judge(r.trials).Decided()
+	seen := j.judge(r.trials)
+	if r.o.Hooks.Look != nil {
+		r.o.Hooks.Look(valid, seen.Open())
+	}
+	return seen.Decided()
 }
 
 // judge judges some of the trials, as [Judge] does all.

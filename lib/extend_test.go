@@ -65,6 +65,12 @@ func TestExtension(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, extended)
 			b.Takes = c.takes
+			var told []int
+			b.opts.Hooks.Look = func(blocks int, open []string) {
+				if told = append(told, blocks); (len(open) == 0) != (blocks == c.blocks && c.verdict != rundir.Inconclusive) {
+					t.Errorf("after %d blocks %q are told to be open", blocks, open)
+				}
+			}
 			synctest.Test(t, func(t *testing.T) {
 				res, err := b.run(t.Context(), t)
 				if err != nil {
@@ -75,6 +81,9 @@ func TestExtension(t *testing.T) {
 					t.Errorf("%d blocks, want %d", got, c.blocks)
 				}
 				isLooks(t, res.Run.Extension, c.looks, c.why)
+				if !slices.Equal(told, c.looks) {
+					t.Errorf("told of looks after %v, want %v", told, c.looks)
+				}
 				again, err := tutti.Judge(res.Dir, b.opts.Kit)
 				if err != nil {
 					t.Fatal(err)

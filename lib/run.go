@@ -49,6 +49,7 @@ type Hooks struct {
 	Trial  func(t plan.Trial, of int, left time.Duration) // a trial begins
 	Within trial.Hooks                                    // what happens in it
 	Done   func(t plan.Trial, a *analysis.Trial, err error)
+	Look   func(blocks int, open []string) // a look of a planned extension: the objectives that are undecided
 }
 
 // PerTrial is what starting and removing a target takes, until a run knows better.

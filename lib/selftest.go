@@ -10,6 +10,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/slo"
@@ -216,7 +217,7 @@ func (t *Tried) read(run *rundir.Run, kind string, already []Bite) {
 		if kind == rundir.Again {
 			bite.Number = 0
 		}
-		if o.Verdict != rundir.Fail && !bite.Beyond {
+		if o.Verdict != rundir.Fail && !bite.Beyond || kind == rundir.Again && o.Severity == slo.SeverityWarn {
 			continue
 		}
 		t.Bites = append(t.Bites, bite)
@@ -334,6 +335,9 @@ func breakings(ctx context.Context, s *scenario.Scenario, o Options) ([]breaking
 	}
 	var all []breaking
 	for _, m := range s.Mutations {
+		if err := possible(ctx, s, m, o); err != nil { // before anything runs, and not after some of it has
+			return nil, err
+		}
 		all = append(all, breaking{name: m.Name, what: "as the scenario says", vary: []*rundir.Variation{{Kind: rundir.Mutation, Name: m.Name}}})
 	}
 	for _, b := range []breaking{fewer(s, targets), delayed(s, targets, o.Kit.Faults), failing(s, targets, o.Kit.Faults)} {
@@ -342,6 +346,21 @@ func breakings(ctx context.Context, s *scenario.Scenario, o Options) ([]breaking
 		}
 	}
 	return all, nil
+}
+
+// possible refuses a mutation that no engine could carry out, as [plan.Build] refuses a scenario.
+func possible(ctx context.Context, s *scenario.Scenario, m scenario.Mutation, o Options) error {
+	broken := *s
+	broken.Arms = slices.Clone(s.Arms)
+	if err := mutate(&broken, &rundir.Variation{Kind: rundir.Mutation, Name: m.Name}, o.Kit.Faults); err != nil {
+		return err
+	}
+	targets, err := LoadTargets(ctx, &broken, o.Compose)
+	if err != nil {
+		return fmt.Errorf("mutation %s: %w", m.Name, err)
+	}
+	_, err = plan.Build(&broken, targets, o.Kit.Faults, target.Facts{Driver: "any", Abilities: ^target.Ability(0)})
+	return err
 }
 
 // brokenArms are those that built-in mutations break: all but the baseline.

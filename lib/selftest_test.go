@@ -30,7 +30,7 @@ arms:
 baseline: one
 load: {rate: 10/s, for: 10s, warmup: 1s, timeout: 500ms, requests: [GET /]}
 faults:
-  - {name: crash, at: 3s, kill: app, for: 2s}
+  - {name: crash, at: 3050ms, kill: app, for: 2s}
 objectives:
   - two.availability >= 85%
   - two.before.ok_p99 <= 50ms
@@ -214,6 +214,18 @@ func TestSelfTestNothing(t *testing.T) {
 	var usage *tutti.UsageError
 	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "no objectives") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A mutation that cannot be is refused before anything runs.
+func TestSelfTestImpossible(t *testing.T) {
+	for text, want := range map[string]string{
+		`{scale: {web: 1}}`: `has no service "web"`, `{compose: missing.yaml}`: "missing.yaml", `{faults: [{name: crash, at: 1s, kill: db, for: 1s}]}`: `has no service "db"`,
+	} {
+		te, b := tester(t, strings.Replace(gated, `{env: {SLOW: "0"}}`, text, 1))
+		if _, err := te.SelfTest(t.Context()); err == nil || !strings.Contains(err.Error(), want) || len(b.Ups()) > 0 {
+			t.Errorf("%s: %v, started %v", text, err, b.Ups())
+		}
 	}
 }
 

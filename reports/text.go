@@ -48,6 +48,7 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 	}
 	t.faults(s)
 	t.writes(s)
+	t.looks(s.run)
 	t.foot(s, o.Path)
 	_, err := w.Write(t.b.Bytes())
 	return err
