@@ -14,6 +14,7 @@ import (
 
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
@@ -250,6 +251,33 @@ func TestBaseline(t *testing.T) {
 	tutti.KeepMargins(kept, fresh)
 	if fresh.Measures[0].Margin != 0.7 || len(fresh.Measures) != len(kept.Measures) {
 		t.Errorf("measures %+v", fresh.Measures[0])
+	}
+
+	// On another machine only what compares arms has a say, and that is told; where nothing is left it is undecided.
+	for name, c := range map[string]struct {
+		text    string
+		takes   func(target.Spec) time.Duration
+		verdict rundir.Verdict
+		code    int
+	}{
+		"slower alike": {releases, slowed(3, 1), rundir.Pass, 0},
+		"two slower":   {releases, slowed(3, 1.9), rundir.Fail, 11},
+		"nothing left": {strings.Replace(releases, "  - {check: two.p90 <= 3 * one.p90}\n", "", 1), slowed(1, 1), rundir.Inconclusive, 12},
+	} {
+		res := releaseRun(t, c.text, c.takes, func(o *tutti.Options) {
+			o.About.Version = "v1"
+			o.Against = &tutti.Against{File: "base.json", Baseline: kept}
+			if name == "nothing left" {
+				only := *kept
+				only.Measures = slices.DeleteFunc(slices.Clone(kept.Measures), func(m rundir.Measure) bool { return m.Form != slo.Absolute })
+				o.Against.Baseline = &only
+			}
+		})
+		verdict(t, res.Run, c.verdict, c.code)
+		last := res.Run.Objectives[len(res.Run.Objectives)-1]
+		if !last.Regression || !strings.Contains(last.Reason, "base.json was measured on another machine (tutti is v0 and v1)") || (last.Severity == slo.SeverityWarn) == (name == "nothing left") {
+			t.Errorf("%s: the last objective is %+v", name, last)
+		}
 	}
 
 	other := newBench(t, strings.Replace(releases, "rate: 10/s", "rate: 20/s", 1))

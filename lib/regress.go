@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
@@ -28,13 +29,15 @@ func (j *judging) regress(run *rundir.Run) error {
 		return err
 	}
 	c := compare(&measuredRun{Baseline: b, file: j.plan.Against}, &measuredRun{Baseline: j.measured(run), file: j.folder.Path()})
+	held := 0
 	for _, r := range c.Rows {
 		if r.Gates {
+			held++
 			run.Objectives = append(run.Objectives, regression(b, r))
 		}
 	}
 	if len(c.Moved) > 0 {
-		run.Reasons = append(run.Reasons, fmt.Sprintf("baseline %s was measured on another machine (%s): only what compares arms inside a run is held against it", j.plan.Against, strings.Join(c.Moved, "; ")))
+		run.Objectives = append(run.Objectives, elsewhere(j.plan.Against, c.Moved, held))
 	}
 	switch {
 	case run.Verdict == rundir.Fail && c.Verdict == rundir.Fail:
@@ -52,6 +55,19 @@ func (j *judging) regress(run *rundir.Run) error {
 		run.Reasons = append(run.Reasons, "nothing is worse than in the baseline "+j.plan.Against)
 	}
 	return nil
+}
+
+// elsewhere tells that a baseline was measured on another machine. It has a say where nothing is left that could be held against it.
+func elsewhere(file string, moved []string, held int) rundir.Objective {
+	o := rundir.Objective{
+		Name: "the baseline's machine", Text: "baseline: the same machine", Severity: slo.SeverityWarn, Verdict: rundir.Inconclusive, Form: slo.Absolute, Op: "==",
+		Value: rundir.Value{Unit: analysis.Number, State: analysis.NoData}, Arms: []string{}, Regression: true,
+		Reason: fmt.Sprintf("%s was measured on another machine (%s): only what compares arms inside a run is held against it", file, strings.Join(moved, "; ")),
+	}
+	if held == 0 {
+		o.Severity = slo.SeverityFail
+	}
+	return o
 }
 
 func told(what string, reasons []string) []string {

@@ -52,9 +52,13 @@ func triedTable(s *tutti.SelfTest) table {
 			says = text(string(r.Verdict))
 		}
 		tab.add(text(r.Name), says, outcomeCell(r.Outcome), text(bites(r)))
-		if r.Why != "" {
-			tab.rows[len(tab.rows)-1].note = r.Why
+		note := r.Why
+		for _, b := range r.Bites {
+			if b.Number == 0 { // of equal arms, which the scenario does not number
+				note = strings.TrimPrefix(note+"; "+b.Objective, "; ")
+			}
 		}
+		tab.rows[len(tab.rows)-1].note = note
 	}
 	tab.caption = fmt.Sprintf("%s a run. Objectives by their number in the scenario; in brackets those beyond their limit by the estimate alone, in too few blocks for a verdict.", plural(s.Blocks, "block", "blocks"))
 	return tab
@@ -76,7 +80,7 @@ func bites(r tutti.Tried) string {
 	for _, b := range r.Bites {
 		name := fmt.Sprint(b.Number)
 		if b.Number == 0 {
-			name = b.Objective
+			name = "see below"
 		}
 		if b.Beyond {
 			likely = append(likely, name)
