@@ -15,8 +15,12 @@ import (
 
 // Availability is arithmetic: each tenth request fails.
 func TestAvailabilityAgainstTheServersLog(t *testing.T) {
+	engines(t, testAvailabilityAgainstTheServersLog)
+}
+
+func testAvailabilityAgainstTheServersLog(t *testing.T) {
 	s := serve(t, &loadtest.Server{Delay: 20 * time.Millisecond, FailEvery: 10})
-	b := sum(t, new(httpload.Generator), plan(s, 500, time.Second))
+	b := sum(t, new(httpload.Generator), plan(t, s, 500, time.Second))
 	failed := 0
 	for _, e := range s.Log() {
 		if e.Status != 200 {
@@ -34,10 +38,12 @@ func TestAvailabilityAgainstTheServersLog(t *testing.T) {
 // A server that stops for a tenth of the time makes a tenth of the requests wait, evenly
 // between 0 and the length of the stop. Whoever measures from when a request was sent, with its
 // senders all waiting, reports a percentile near 0 instead.
-func TestFreezeOfTheServerByDueTime(t *testing.T) {
+func TestFreezeOfTheServerByDueTime(t *testing.T) { engines(t, testFreezeOfTheServerByDueTime) }
+
+func testFreezeOfTheServerByDueTime(t *testing.T) {
 	const rate, measured, frozen = 500, 2 * time.Second, 200 * time.Millisecond
 	s := serve(t, &loadtest.Server{FreezeFrom: measured / 3, FreezeFor: frozen})
-	p := plan(s, rate, measured)
+	p := plan(t, s, rate, measured)
 	p.Requests[0].Path = "/{{.Seq}}"
 	b := sum(t, new(httpload.Generator), p)
 	if b.good != b.due || b.due != p.Rate.Count() {
@@ -53,9 +59,11 @@ func TestFreezeOfTheServerByDueTime(t *testing.T) {
 
 // A generator that gets no time for a while blames itself: what it can no longer send in time is
 // unsent and no timeout, and what it sends late has its lag told.
-func TestFreezeOfTheGenerator(t *testing.T) {
+func TestFreezeOfTheGenerator(t *testing.T) { engines(t, testFreezeOfTheGenerator) }
+
+func testFreezeOfTheGenerator(t *testing.T) {
 	s := serve(t, new(loadtest.Server))
-	p := plan(s, 100, 600*time.Millisecond)
+	p := plan(t, s, 100, 600*time.Millisecond)
 	p.Timeout = 200 * time.Millisecond
 	var mu sync.Mutex
 	count, lag := make(map[record.Class]int), time.Duration(0)
