@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,9 @@ import (
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
+// attackGC is how much the heap may grow, in percent of what is in use, before it is collected.
+const attackGC = 400
+
 // attack sends the plan by vegeta's attacker.
 //
 // The attacker turns our schedule into concurrent calls, and judges nothing here. It has as many workers as there may be
@@ -21,6 +25,9 @@ import (
 // meanwhile are sent late, and because their times count from when they were due, and not from when a worker took them,
 // nothing of the wait is lost.
 func (r *run) attack(ctx context.Context) {
+	// The attacker makes garbage with each request and keeps next to nothing, so that a heap as small as that would be collected
+	// dozens of times in a second.
+	defer debug.SetGCPercent(debug.SetGCPercent(attackGC))
 	a := &attacker{run: r, pacer: newPacer(ctx, r)}
 	send := transport(func(q *http.Request) (*http.Response, error) { return a.roundTrip(ctx, q) })
 	workers := uint64(r.plan.Connections)
@@ -69,7 +76,7 @@ func (a *attacker) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop 
 		// a wait for the target counts as a lag of our own.
 		a.blocked[hits%uint64(len(a.blocked))].Store(hits + 1)
 	} else {
-		a.run.overslept(due, now)
+		a.run.overslept(due, now) // or was slow itself, which is the same to the request
 	}
 	a.given.Add(1)
 	return 0, false

@@ -101,8 +101,10 @@ type run struct {
 }
 
 func newRun(p load.Plan, templates *load.Templates, zero time.Time, by carrier, emit func(record.Sample), peak *atomic.Int64) *run {
-	r := &run{plan: p, templates: templates, zero: zero, carrier: by, emit: emit, peak: peak, kinds: make([]kind, len(p.Requests)),
-		nodeHeader: strings.ToLower(p.NodeHeader), attemptsHeader: strings.ToLower(p.AttemptsHeader)}
+	r := &run{
+		plan: p, templates: templates, zero: zero, carrier: by, emit: emit, peak: peak, kinds: make([]kind, len(p.Requests)),
+		nodeHeader: strings.ToLower(p.NodeHeader), attemptsHeader: strings.ToLower(p.AttemptsHeader),
+	}
 	for i := range r.kinds {
 		r.kinds[i] = newKind(p, templates, i)
 	}

@@ -2,16 +2,14 @@ package httpload
 
 import (
 	"context"
-	"runtime"
 	"time"
 )
 
 // A pacer waits for due times. It sleeps in the kernel, because the runtime's own sleep is no finer than 1 ms in an idle process.
 type pacer struct {
-	run    *run
-	done   <-chan struct{} // closed when the load is to end
-	pinned bool
-	fast   bool
+	run  *run
+	done <-chan struct{} // closed when the load is to end
+	fast bool
 }
 
 const (
@@ -27,16 +25,9 @@ func newPacer(ctx context.Context, r *run) *pacer {
 	return &pacer{run: r, done: ctx.Done(), fast: r.plan.Rate.PerSecond > fastRate}
 }
 
-// until returns when it is that late, and when that was; or reports false when the load is to end. One goroutine calls it, on a
-// thread of its own.
+// until returns when it is that late, and when that was; or reports false when the load is to end. One goroutine calls it. It has
+// no thread of its own: to wake a worker would then cost a change of threads, which on a busy machine takes milliseconds.
 func (p *pacer) until(due time.Duration) (now time.Duration, ok bool) {
-	if !p.pinned {
-		// Never unlocked: the goroutine ends with the load, and the thread, with its
-		// own timer slack, ends with it.
-		p.pinned = true
-		runtime.LockOSThread()
-		precise()
-	}
 	for {
 		select {
 		case <-p.done:

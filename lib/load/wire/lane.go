@@ -23,8 +23,6 @@ type Lane struct {
 
 	shot   shot
 	keep   bool // the connection is good for another exchange
-	body   body
-	resp   http.Response // for a trailer
 	answer Answer
 }
 
@@ -309,12 +307,11 @@ func (l *Lane) through(f form, left int64, most int) error {
 		c.r += int(left)
 		return nil
 	}
-	l.resp.Trailer = nil
-	l.body = body{form: f, left: left, c: c, resp: &l.resp}
+	b := body{form: f, left: left, c: c, resp: new(http.Response)} // that one for a trailer, which nobody asks for
 	buf, _ := chunks.Get().(*[]byte)
 	defer chunks.Put(buf)
 	for {
-		n, err := l.body.read(*buf)
+		n, err := b.read(*buf)
 		a.Length += uint64(n)
 		if room := most - len(a.Body); room > 0 {
 			a.Body = append(a.Body, (*buf)[:min(n, room)]...)
