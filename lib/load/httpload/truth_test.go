@@ -42,18 +42,53 @@ func TestFreezeOfTheServerByDueTime(t *testing.T) { engines(t, testFreezeOfTheSe
 
 func testFreezeOfTheServerByDueTime(t *testing.T) {
 	const rate, measured, frozen = 500, 2 * time.Second, 200 * time.Millisecond
-	s := serve(t, &loadtest.Server{FreezeFrom: measured / 3, FreezeFor: frozen})
-	p := plan(t, s, rate, measured)
-	p.Requests[0].Path = "/{{.Seq}}"
-	b := sum(t, new(httpload.Generator), p)
-	if b.good != b.due || b.due != p.Rate.Count() {
-		t.Errorf("%d of %d are good", b.good, b.due)
+	// With connections for all, and for a few: then most wait in the schedule.
+	for _, connections := range []int{10_000, 20} {
+		s := serve(t, &loadtest.Server{FreezeFrom: measured / 3, FreezeFor: frozen})
+		p := plan(t, s, rate, measured)
+		p.Requests[0].Path, p.Connections = "/{{.Seq}}", connections
+		b := sum(t, new(httpload.Generator), p)
+		if b.good != b.due || b.due != p.Rate.Count() {
+			t.Errorf("%d connections: %d of %d are good", connections, b.good, b.due)
+		}
+		from, to := s.Freeze()
+		arithmetic := waits(p.Rate, from.Sub(b.zero), to.Sub(b.zero))
+		log := logged(t, p.Rate, b.zero, s.Log())
+		for _, q := range []float64{0.95, 0.99, 0.999, 1} {
+			checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
+			// Who takes the generator's own lag away must not take this away.
+			checkQuantile(t, q, arithmetic, log, &b.unlagged, b.noise)
+		}
 	}
-	from, to := s.Freeze()
-	arithmetic := waits(p.Rate, from.Sub(b.zero), to.Sub(b.zero))
-	log := logged(t, p.Rate, b.zero, s.Log())
-	for _, q := range []float64{0.95, 0.99, 0.999, 1} {
-		checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
+}
+
+// A generator whose pacer oversleeps says so of every request that became due meanwhile, also of those that then have to
+// wait for a connection behind the others.
+func TestOversleptIsOwnLag(t *testing.T) { engines(t, testOversleptIsOwnLag) }
+
+func testOversleptIsOwnLag(t *testing.T) {
+	s := serve(t, &loadtest.Server{Delay: 5 * time.Millisecond})
+	p := plan(t, s, 1000, 600*time.Millisecond)
+	p.Connections = 4 // that carry 800/s: the burst takes longer than the sleep
+	var mu sync.Mutex
+	own, all := time.Duration(0), time.Duration(0)
+	// Sending begins 300 ms late, with all connections free.
+	late := func(zero time.Time) { time.Sleep(time.Until(zero.Add(300 * time.Millisecond))) }
+	err := new(httpload.Generator).Generate(t.Context(), p, late, func(x record.Sample) {
+		mu.Lock()
+		defer mu.Unlock()
+		if x.Due < 250*time.Millisecond {
+			own, all = own+x.OwnLag(), all+300*time.Millisecond-x.Due
+			if x.OwnLag() > x.Sent-x.Due {
+				t.Errorf("due %v, sent %v, and an own lag of %v", x.Due, x.Sent, x.OwnLag())
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own < all*9/10 {
+		t.Errorf("the requests due in the sleep have %v of own lag in all, of at least %v", own, all)
 	}
 }
 
@@ -94,6 +129,7 @@ type summary struct {
 	zero              time.Time
 	due, good         uint64
 	response, service record.Hist
+	unlagged          record.Hist   // response without the generator's own lag
 	noise             time.Duration // the longest response time of the first half second
 }
 
@@ -108,6 +144,7 @@ func sum(t *testing.T, g *httpload.Generator, p load.Plan) *summary {
 			}
 			all.response.Merge(c.Response)
 			all.service.Merge(c.Service)
+			all.unlagged.Merge(c.Unlagged)
 		}
 	})
 	err := g.Generate(t.Context(), p, func(z time.Time) { all.zero = z }, func(x record.Sample) {
