@@ -71,12 +71,25 @@ func (t told) counted() (n uint64) {
 	return n
 }
 
-// good is an error unless all that was counted was answered as it should be, and, with whole, all that was scheduled was counted.
-func (t told) good(whole bool) error {
-	if ok, n := t.Classes[record.OK.String()], t.counted(); ok != n || n == 0 || whole && n != t.Scheduled {
+// good is an error unless all that was scheduled was counted, and answered as it should be. With cancelled, what was open or due at the end
+// is as it is.
+func (t told) good(cancelled bool) error {
+	ok, n, want := t.Classes[record.OK.String()], t.counted(), t.Scheduled
+	if cancelled {
+		ok, want = ok+t.Classes[record.Unsent.String()], n
+	}
+	if ok != want || n != want || t.Classes[record.OK.String()] == 0 {
 		return fmt.Errorf("of %d requests scheduled %d are counted, as %v", t.Scheduled, n, t.Classes)
 	}
 	return nil
+}
+
+// whole is the error of a run, or what is wrong with what it told.
+func (t told) whole(err error) error {
+	if err != nil {
+		return err
+	}
+	return t.good(false)
 }
 
 // Quantiles by name; -1 is never: that many requests had no end.

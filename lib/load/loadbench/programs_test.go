@@ -42,6 +42,9 @@ type cost struct {
 // spare is how much longer than planned a program may take to start and to end.
 const spare = 20 * time.Second
 
+// maxSaid is what is kept of a program's complaints, in bytes.
+const maxSaid = 200
+
 // run runs a program, calls began once it runs, and gives read what it says. The peak of memory is looked at every 20 ms, since what wait4
 // says of it holds the peak of who started the program, too.
 func (b *bench) run(within time.Duration, cmd func(context.Context) *exec.Cmd, began func(pid int), read func(io.Reader) error) (cost, error) {
@@ -86,10 +89,15 @@ func (b *bench) run(within time.Duration, cmd func(context.Context) *exec.Cmd, b
 	if u, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		got.cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
-	if err = errors.Join(err, rerr); err != nil {
-		return got, fmt.Errorf("%s: %w: %s", filepath.Base(c.Path), err, strings.TrimSpace(trouble.String()))
+	if err != nil {
+		said := strings.TrimSpace(trouble.String())
+		if len(said) > maxSaid { // where all its goroutines are
+			b.Logf("%s: %v: %s", filepath.Base(c.Path), err, said[:min(len(said), 100*maxSaid)])
+			said = strings.ToValidUTF8(said[:maxSaid], "") + " …"
+		}
+		return got, fmt.Errorf("%s, after %v: %w: %s", filepath.Base(c.Path), got.wall.Round(10*time.Millisecond), err, said)
 	}
-	return got, nil
+	return got, rerr
 }
 
 // program runs a program of others and returns what it printed.
@@ -118,6 +126,8 @@ func (b *bench) ours(o order, began func(pid int, zero time.Time)) (told, cost, 
 	c, err := b.run(o.For+o.Timeout, func(ctx context.Context) *exec.Cmd {
 		c := exec.CommandContext(ctx, self(b.T))
 		c.Env, c.Stdin = append(os.Environ(), roleVar+"="+roleGenerate), bytes.NewReader(text)
+		// One that hangs says where.
+		c.Cancel, c.WaitDelay = func() error { return c.Process.Signal(syscall.SIGQUIT) }, 5*time.Second
 		return c
 	}, func(p int) { pid = p }, func(r io.Reader) error {
 		d := json.NewDecoder(r)

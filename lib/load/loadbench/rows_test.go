@@ -130,9 +130,9 @@ func with(program, who string, v *found, f func() error) func() {
 	}
 }
 
-func (b *bench) rows() []row {
+func rows(z sizes) []row {
 	return []row{
-		speedRow(), scheduleRow(), pacingRow(), stallRow(), freezeRow(), memoryRow(), flatRow(), cancelRow(), failuresRow(), percentilesRow(),
+		speedRow(), scheduleRow(), pacingRow(), stallRow(), freezeRow(), memoryRow(), flatRow(z.flat), cancelRow(), failuresRow(), percentilesRow(),
 	}
 }
 
@@ -184,7 +184,7 @@ func speedRow() row {
 					// Nothing that is due is ever late enough to be given up, and the time is up before all of it has been sent.
 					got, c, err := b.ours(order{Engine: e, Rate: unreachable, For: z.speed, Timeout: time.Minute, Connections: clients, CancelAt: z.speed}, nil)
 					if err == nil {
-						err = got.good(false)
+						err = got.good(true)
 					}
 					return c, err
 				})
@@ -239,7 +239,7 @@ func scheduleRow() row {
 					t, _, err = b.ours(order{Engine: e, Rate: rate, For: z.schedule, Timeout: 10 * time.Second, Connections: 256}, nil)
 					return err
 				})
-				if err = errors.Join(err, t.good(true)); err != nil {
+				if err = t.whole(err); err != nil {
 					return err
 				}
 				end, in := t.Zero+int64(z.schedule+10*time.Millisecond), 0
@@ -291,7 +291,7 @@ func pacingRow() row {
 			b.each(n, v, func(e load.Engine) error {
 				return take(string(e), func() error {
 					t, _, err := b.ours(order{Engine: e, Rate: rate, For: z.pacing, Timeout: 10 * time.Second, Connections: 256}, nil)
-					return errors.Join(err, t.good(true))
+					return t.whole(err)
 				})
 			}, with(b.vegeta, "vegeta", v, func() error {
 				return take("vegeta", func() error {
@@ -353,7 +353,7 @@ func stallRow() row {
 				for _, l := range levels[1:] {
 					v.set(string(e)+" off "+l.name, off(t.Response[l.name], truth[l.name]))
 				}
-				return t.good(true)
+				return t.good(false)
 			}, with(b.vegeta, "vegeta", v, func() error {
 				file := filepath.Join(b.TempDir(), "results")
 				_, err := b.while(o, func() error {
@@ -398,7 +398,7 @@ func freezeRow() row {
 					})
 					return errors.Join(err, ferr)
 				})
-				if err = errors.Join(err, t.good(true)); err != nil {
+				if err = t.whole(err); err != nil {
 					return err
 				}
 				truth := waits(t.Scheduled, rate, from, to-from)
@@ -469,7 +469,7 @@ func memoryRow() row {
 							t, c, err = b.ours(order{Engine: e, Rate: rate, For: z.outstanding, Timeout: 10 * time.Second, Connections: connections}, nil)
 							return err
 						})
-						if err = errors.Join(err, t.good(true)); err != nil {
+						if err = t.whole(err); err != nil {
 							return err
 						}
 						v.set(fmt.Sprintf("%s memory %d", e, connections), float64(c.peak)/mb)
@@ -502,7 +502,8 @@ func memoryRow() row {
 		r.figures = append(
 			r.figures, f,
 			figure{what: who + ", at most 256 connections: resident at most", parts: []part{{fmt.Sprintf("%s memory %d", who, few), "MB"}}},
-			figure{what: who + ", with nothing answered", parts: []part{{who + " sent", "% arrived before the stall's end"}, {who + " in time", "% sent within 10 ms"}}},
+			figure{what: who + ", arrived before the stall's end", parts: []part{{who + " sent", "%"}}, goal: goal{atLeast: 99.9}},
+			figure{what: who + ", sent within 10 ms", parts: []part{{who + " in time", "%"}}},
 		)
 	}
 	r.figures = append(r.figures, figure{what: "vegeta", parts: []part{{"vegeta memory", "MB"}, {"vegeta sent", "% arrived before the stall's end"}}})
@@ -524,12 +525,12 @@ func (s seen) during(d time.Duration) (n int) {
 }
 
 // flatRow: memory over time. Both engines run side by side, since the time is what matters here.
-func flatRow() row {
+func flatRow(d time.Duration) row {
 	const rate = 2000
 	r := row{
-		name: "flat", title: "memory over 10 minutes at 2,000/s", once: true,
-		takes: func(z sizes) time.Duration { return z.flat + overhead },
-		round: func(b *bench, z sizes, n int, v *found) {
+		name: "flat", title: "memory over " + d.String() + " at 2,000/s", once: true,
+		takes: func(sizes) time.Duration { return d + overhead },
+		round: func(b *bench, _ sizes, _ int, v *found) {
 			var all sync.WaitGroup
 			var mu sync.Mutex
 			_, err := b.while(orders{}, func() error {
@@ -539,7 +540,7 @@ func flatRow() row {
 						if e == load.Turbo && !b.turbo {
 							one.failed(string(e), errors.New("this build has no such engine"))
 						} else {
-							one.failed(string(e), b.flat(e, rate, z.flat, &one))
+							one.failed(string(e), b.flat(e, rate, d, &one))
 						}
 						mu.Lock()
 						defer mu.Unlock()
@@ -562,7 +563,7 @@ func flatRow() row {
 		r.figures = append(
 			r.figures,
 			figure{what: who + ", grown from the first tenth of the time to the last by", parts: []part{{who + " grown", "%"}}, goal: goal{atMost: 5}},
-			figure{what: who + ", resident", parts: []part{{who + " 1", "MB after 1 minute"}, {who + " 5", "MB after 5"}, {who + " 10", "MB after 10"}}},
+			figure{what: who + ", resident", parts: []part{{who + " 1", "MB at most in the first tenth"}, {who + " 5", "MB in the fifth"}, {who + " 10", "MB in the last"}}},
 		)
 	}
 	return r
@@ -570,7 +571,7 @@ func flatRow() row {
 
 func (b *bench) flat(e load.Engine, rate float64, d time.Duration, v *found) error {
 	t, _, err := b.ours(order{Engine: e, Rate: rate, For: d, Timeout: 10 * time.Second, Connections: 256, Watch: true}, nil)
-	if err = errors.Join(err, t.good(true)); err != nil {
+	if err = t.whole(err); err != nil {
 		return err
 	}
 	// The most in the tenth of the time before: between two collections of garbage memory always grows.
@@ -652,7 +653,7 @@ func failuresRow() row {
 				return take(string(e), func() (uint64, error) {
 					t, _, err := b.ours(order{Engine: e, Rate: rate, For: z.failures, Timeout: 10 * time.Second, Connections: workers}, nil)
 					if err == nil && t.counted() != t.Scheduled {
-						err = t.good(true)
+						err = t.good(false)
 					}
 					return t.counted() - t.Classes[record.OK.String()], err
 				})

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -262,4 +263,57 @@ func (s *truth) tell(c command) (got seen, err error) {
 		err = fmt.Errorf("the server: %w", err)
 	}
 	return got, err
+}
+
+func TestServer(t *testing.T) {
+	s := newTruth(t)
+	conns := make([]net.Conn, 2)
+	for i := range conns {
+		c, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = c
+	}
+	// ask sends on one of them and says how long the answer took; less than nothing if there was none.
+	ask := func(i int) time.Duration {
+		began := time.Now()
+		_, err := io.WriteString(conns[i], "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		buf := make([]byte, len(answer))
+		if err == nil {
+			_, err = io.ReadFull(conns[i], buf)
+		}
+		if err != nil || !bytes.Equal(buf, answer) {
+			return -1
+		}
+		return time.Since(began)
+	}
+	began := time.Now().UnixNano()
+	var took []time.Duration
+	got, err := s.while(orders{Arrivals: 3, StallFor: 50 * time.Millisecond, Sample: true}, func() error {
+		for range 3 {
+			took = append(took, ask(0))
+		}
+		took = append(took, ask(1))
+		time.Sleep(120 * time.Millisecond)
+		return nil
+	})
+	switch {
+	case err != nil || got.Count != 4 || got.Conns != 2 || got.Resets != 0:
+		t.Errorf("%+v, %v", got, err)
+	case took[0] < 49*time.Millisecond || slices.Min(took) < 0:
+		t.Errorf("a stall of 50 ms, and answers took %v", took)
+	case len(got.Arrivals) != 3 || slices.Min(got.Arrivals) < began || got.Arrivals[1]-got.Arrivals[0] < int64(49*time.Millisecond):
+		t.Errorf("arrivals %v, from %d on", got.Arrivals, began)
+	case len(got.Samples) == 0 || got.Samples[len(got.Samples)-1].N != 4:
+		t.Errorf("samples %v", got.Samples)
+	}
+	got, err = s.while(orders{ResetEvery: 2, Delay: 20 * time.Millisecond}, func() error {
+		took = []time.Duration{ask(0), ask(0), ask(1), ask(0)}
+		return nil
+	})
+	if err != nil || got.Count != 4 || got.Resets != 1 || took[2] < 20*time.Millisecond || took[1] < 0 || took[3] >= 0 {
+		t.Errorf("%+v, %v; answers took %v, and the last one should not be there", got, err, took)
+	}
 }

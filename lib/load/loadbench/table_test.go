@@ -44,7 +44,7 @@ func line(cells ...string) string {
 
 func (f figure) line(name string, all []round) string {
 	var medians, spreads []string
-	mark := ""
+	mark, lacking := "", ""
 	for _, p := range f.parts {
 		v, trouble := p.of(all)
 		if len(v) == 0 {
@@ -54,15 +54,27 @@ func (f figure) line(name string, all []round) string {
 			return line(name, f.what, f.goal.String(), "none: "+trouble, "", f.goal.missed(), "")
 		}
 		m := median(v)
-		medians, spreads = append(medians, p.format(m)), append(spreads, number(slices.Min(v))+" … "+number(slices.Max(v)))
+		medians, spreads = append(medians, p.format(m)), append(spreads, span(v))
 		if len(v) < len(all) {
-			spreads[len(spreads)-1] += fmt.Sprintf(" (of %d rounds: %s)", len(v), trouble)
+			lacking = fmt.Sprintf(" (%d of %d rounds have none: %s)", len(all)-len(v), len(all), trouble)
 		}
 		if f.goal.there() {
 			mark = f.goal.judge(v, m)
 		}
 	}
-	return line(name, f.what, f.goal.String(), strings.Join(medians, " · "), strings.Join(spreads, " · "), mark, "")
+	return line(name, f.what, f.goal.String(), strings.Join(medians, " · "), strings.Trim(strings.Join(spreads, " · "), "· ")+lacking, mark, "")
+}
+
+// span is the lowest and the highest of the rounds; nothing, if there was one.
+func span(v []float64) string {
+	low, high := number(slices.Min(v)), number(slices.Max(v))
+	switch {
+	case len(v) == 1:
+		return ""
+	case low == high:
+		return low
+	}
+	return low + " … " + high
 }
 
 // of is the part's value in each round that has one, and why another has none.
@@ -180,7 +192,7 @@ func writeTable(file, machine, name string, lines []string) error {
 	}
 	var b strings.Builder
 	b.WriteString(before + from + "\n" + machine + "\n\n" + head)
-	for _, r := range (&bench{}).rows() {
+	for _, r := range rows(full) {
 		for _, l := range by[r.name] {
 			b.WriteString(l + "\n")
 		}
@@ -202,6 +214,7 @@ func TestTable(t *testing.T) {
 		{what: "b", parts: []part{{"b rate", "/s"}}, goal: goal{atMost: 1}},
 		{what: "d", parts: []part{{"d off", ""}}, goal: goal{none: true, always: true}},
 	}}
+	r.figures = append(r.figures, figure{what: "e", parts: []part{{"e rate", "/s"}, {"e cpu", "µs"}}})
 	var all []round
 	for i := range 3 {
 		x := float64(i)
@@ -209,6 +222,9 @@ func TestTable(t *testing.T) {
 			map[string]float64{"a ratio": 0.5 + x/10, "a other": 0.3 + x/10, "a rate": 123456 + x, "a cpu": never, "d off": max(x-1, 0)}, map[string]string{"b": "it | broke\nand how"},
 		}})
 	}
+	delete(all[1].Values, "a rate")
+	delete(all[1].Values, "a cpu")
+	all[1].Trouble["a"] = "it hung"
 	if err := writeTable(file, "a machine", "speed", r.lines(all)); err != nil {
 		t.Fatal(err)
 	}
@@ -219,9 +235,10 @@ func TestTable(t *testing.T) {
 		`| **speed** | fast |  |  |  |  | 3 rounds, 29 November 2026; other programs had 1.0 % of the processors, 2.0 % at most |
 | speed | a ÷ b | ≥ 0.5 | 0.60 × | 0.50 … 0.70 | ✔ |  |
 | speed | a ÷ c | ≥ 0.5 | 0.40 × | 0.30 … 0.50 | **miss** |  |
-| speed | a |  | 123,457/s · never | 123,456 … 123,458 · never … never |  |  |
+| speed | a |  | 123,457/s · never | 123,456 … 123,458 · never (1 of 3 rounds have none: it hung) |  |  |
 | speed | b | ≤ 1 | none: it \| broke and how |  | **miss** |  |
 | speed | d | 0 always | 0 | 0 … 1 | **miss** |  |
+| speed | e |  | none: nothing to compare with |  |  |  |
 | **stall** | x |
 | stall | y |
 ` + to + "\nafter\n"
