@@ -77,7 +77,7 @@ func TestBench(t *testing.T) {
 	}
 	began := time.Now()
 	t.Logf("%s", machine)
-	t.Logf("to be measured in about %v: %s", lasts(chosen, rounds, z, kept).Round(time.Minute), strings.Join(names(chosen), ", "))
+	t.Logf("to be measured in about %v: %s", lasts(chosen, rounds, z, kept).Round(time.Second), strings.Join(names(chosen), ", "))
 	for _, r := range chosen {
 		all := kept[r.name]
 		for n := len(all); n < r.rounds(rounds); n++ {

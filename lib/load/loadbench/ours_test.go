@@ -116,6 +116,60 @@ func quantilesOf(h *record.Hist, n uint64) quantiles {
 	return q
 }
 
+// Sums are what comes of all samples, made as the load agent makes them.
+type sums struct {
+	order  order
+	binner *record.Binner
+
+	classes         [32]atomic.Uint64
+	responses, lags record.Hist
+	onTime          uint64
+
+	mu  sync.Mutex
+	own record.Hist
+}
+
+func newSums(o order, due func(n uint64) time.Duration, count uint64) *sums {
+	s := &sums{order: o}
+	s.binner = record.NewBinner(due, count, o.Timeout, func(b record.Bin) {
+		for _, c := range b.Cells {
+			if c.Class.Good() {
+				s.responses.Merge(c.Response)
+			}
+		}
+		s.onTime += b.Lag.Within(10 * time.Millisecond)
+		s.lags.Merge(b.Lag)
+	})
+	return s
+}
+
+// add accounts for a sample.
+func (s *sums) add(x record.Sample) {
+	if s.binner.Add(x) {
+		s.classes[x.Class].Add(1)
+	}
+	if s.order.Probe {
+		s.mu.Lock()
+		s.own.Add(x.OwnLag())
+		s.mu.Unlock()
+	}
+}
+
+// tell fills in what was told, after the last sample. A load that was broken off leaves bins that are not complete.
+func (s *sums) tell(t *told, whole bool) {
+	if whole {
+		s.binner.Close()
+	}
+	t.Classes = make(map[string]uint64)
+	for _, c := range record.Classes() {
+		if n := s.classes[c].Load(); n > 0 {
+			t.Classes[c.String()] = n
+		}
+	}
+	t.OnTime = s.onTime
+	t.Response, t.Lag, t.Own = quantilesOf(&s.responses, t.Scheduled), quantilesOf(&s.lags, t.Scheduled), quantilesOf(&s.own, s.own.Total())
+}
+
 // generate is our generator's process: an order from in; the schedule's start, then what came of it, on out.
 func generate(in io.Reader, out io.Writer) error {
 	var o order
@@ -126,56 +180,27 @@ func generate(in io.Reader, out io.Writer) error {
 	debug.SetMemoryLimit(512 << 20)
 	enc := json.NewEncoder(out)
 	p, due, count := o.plan()
-	got := told{Scheduled: count, Classes: make(map[string]uint64)}
-	var responses, lags, own record.Hist
-	var mu sync.Mutex
-	binner := record.NewBinner(due, count, o.Timeout, func(b record.Bin) {
-		for _, c := range b.Cells {
-			if !c.Class.Good() {
-				continue
-			}
-			responses.Merge(c.Response)
-		}
-		got.OnTime += b.Lag.Within(10 * time.Millisecond)
-		lags.Merge(b.Lag)
-	})
+	got := told{Scheduled: count}
+	sum := newSums(o, due, count)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var beside sync.WaitGroup
-	var classes [32]atomic.Uint64
-	err := new(httpload.Generator).Generate(ctx, p,
-		func(zero time.Time) {
-			got.Zero = zero.UnixNano()
-			_ = enc.Encode(got.Zero)
-			beside.Go(func() { o.beside(ctx, cancel, zero, &got) })
-		},
-		func(s record.Sample) {
-			if binner.Add(s) {
-				classes[s.Class].Add(1)
-			}
-			if o.Probe {
-				mu.Lock()
-				own.Add(s.OwnLag())
-				mu.Unlock()
-			}
-		})
+	err := new(httpload.Generator).Generate(ctx, p, func(zero time.Time) {
+		got.Zero = zero.UnixNano()
+		_ = enc.Encode(got.Zero)
+		beside.Go(func() { o.beside(ctx, cancel, zero, &got) })
+	}, sum.add)
 	got.Returned = time.Now().UnixNano()
-	if err == nil {
-		binner.Close()
-	} else if o.CancelAt > 0 && errors.Is(err, context.Canceled) {
-		err = nil
-	}
 	cancel()
 	beside.Wait()
+	whole := err == nil
+	if o.CancelAt > 0 && errors.Is(err, context.Canceled) {
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
-	for _, c := range record.Classes() {
-		if n := classes[c].Load(); n > 0 {
-			got.Classes[c.String()] = n
-		}
-	}
-	got.Response, got.Lag, got.Own = quantilesOf(&responses, count), quantilesOf(&lags, count), quantilesOf(&own, own.Total())
+	sum.tell(&got, whole)
 	got.Peak = memory(os.Getpid(), "VmHWM")
 	return enc.Encode(got)
 }
