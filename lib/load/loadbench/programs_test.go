@@ -206,7 +206,7 @@ func (b *bench) vegetaAttack(d time.Duration, file string, began func(pid int), 
 	return c, err
 }
 
-// vegetaResults reads such a file: the latencies that vegeta measured, with no estimate between, and how many it calls failed.
+// vegetaResults reads such a file: quantiles of the latencies that vegeta measured, without its own estimate between, and how many it calls failed.
 func (b *bench) vegetaResults(file string) (q quantiles, failed uint64, err error) {
 	_, said, err := b.program(0, nil, "", b.vegeta, "encode", "-to=csv", file)
 	if err != nil {

@@ -563,7 +563,7 @@ func flatRow(d time.Duration) row {
 		r.figures = append(
 			r.figures,
 			figure{what: who + ", grown from the first tenth of the time to the last by", parts: []part{{who + " grown", "%"}}, goal: goal{atMost: 5}},
-			figure{what: who + ", resident", parts: []part{{who + " 1", "MB at most in the first tenth"}, {who + " 5", "MB in the fifth"}, {who + " 10", "MB in the last"}}},
+			figure{what: who + ", resident", parts: []part{{who + " 1", "MB in the first tenth"}, {who + " 5", "MB in the fifth"}, {who + " 10", "MB in the last"}}},
 		)
 	}
 	return r
@@ -574,10 +574,13 @@ func (b *bench) flat(e load.Engine, rate float64, d time.Duration, v *found) err
 	if err = t.whole(err); err != nil {
 		return err
 	}
-	// The most in the tenth of the time before: between two collections of garbage memory always grows.
-	at := func(tenths int) float64 {
-		n := len(t.Memory)
-		return float64(slices.Max(append([]uint64{0}, t.Memory[n*(tenths-1)/10:n*tenths/10]...))) / mb
+	// The median of a tenth of the time: between two collections of garbage memory always grows.
+	at := func(tenth int) float64 {
+		var all []float64
+		for _, m := range t.Memory[len(t.Memory)*(tenth-1)/10 : len(t.Memory)*tenth/10] {
+			all = append(all, float64(m)/mb)
+		}
+		return median(all)
 	}
 	if len(t.Memory) < 10 {
 		at = func(int) float64 { return float64(t.Peak) / mb } // too short to say anything
