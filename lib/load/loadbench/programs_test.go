@@ -93,7 +93,10 @@ func (b *bench) run(within time.Duration, cmd func(context.Context) *exec.Cmd, b
 		said := strings.TrimSpace(trouble.String())
 		if len(said) > maxSaid { // where all its goroutines are
 			b.Logf("%s: %v: %s", filepath.Base(c.Path), err, said[:min(len(said), 100*maxSaid)])
-			said = strings.ToValidUTF8(said[:maxSaid], "") + " …"
+			said, _, _ = strings.Cut(said, "\n")
+		}
+		if ctx.Err() != nil {
+			err = errors.New("it did not end")
 		}
 		return got, fmt.Errorf("%s, after %v: %w: %s", filepath.Base(c.Path), got.wall.Round(10*time.Millisecond), err, said)
 	}
