@@ -84,9 +84,7 @@ func TestBench(t *testing.T) {
 			x := b.measure(r, z, n)
 			x.Key = k.key
 			for who, why := range x.Trouble {
-				if who != string(load.Turbo) || b.turbo {
-					t.Errorf("%s, round %d: %s: %s", r.name, n+1, who, why)
-				}
+				t.Errorf("%s, round %d: %s: %s", r.name, n+1, who, why)
 			}
 			all = append(all, x)
 			if err := k.add(x); err != nil {
@@ -115,24 +113,21 @@ func TestRows(t *testing.T) {
 			b := *b
 			b.T = t
 			x := b.measure(r, tiny, 0)
-			// Engines from before there were two of them shed what finds no connection rather than have it wait.
-			sheds := !b.turbo && strings.Contains(x.Trouble[string(load.Attack)], "shed:")
 			for _, f := range r.figures {
 				for _, p := range f.parts {
 					who, _, _ := strings.Cut(p.key, " ")
 					if _, with, ok := strings.Cut(p.key, " ÷ "); ok && x.Trouble[with] != "" {
 						continue
 					}
-					if _, ok := x.Values[p.key]; !ok && (who == string(load.Attack) && !sheds || who == "ours" || who == string(load.Turbo) && b.turbo) {
+					if _, ok := x.Values[p.key]; !ok && (who == string(load.Attack) || who == string(load.Turbo) || who == "ours") {
 						t.Errorf("%s: no %s: %v", f.what, p.key, x.Trouble)
 					}
 				}
 			}
 			for who, why := range x.Trouble {
-				if who == string(load.Turbo) && !b.turbo || strings.HasSuffix(why, "not installed") || who == string(load.Attack) && sheds {
-					continue
+				if !strings.HasSuffix(why, "not installed") {
+					t.Errorf("%s: %s", who, why)
 				}
-				t.Errorf("%s: %s", who, why)
 			}
 			if len(r.lines([]round{x})) != 1+len(r.figures) {
 				t.Error("lines are missing")
@@ -153,15 +148,11 @@ func newBench(t *testing.T) *bench {
 	// A figure must not stand under the name of an engine that did not make it.
 	for _, e := range engines {
 		got, _, err := b.ours(order{Engine: e, Rate: 500, For: 200 * time.Millisecond, Timeout: 5 * time.Second, Connections: 64, Probe: true}, nil)
-		switch {
-		case errors.Is(err, errNoTurbo):
-			t.Log(err)
-		case err != nil:
+		if err != nil {
 			t.Fatalf("engine %s: %v", e, err)
-		case e == load.Turbo:
-			b.turbo = true
-		case !got.Vegeta:
-			t.Fatalf("the engine %s was asked for, and vegeta's attacker does not send", e)
+		}
+		if got.Vegeta != (e == load.Attack) {
+			t.Fatalf("the engine %s was asked for; vegeta's attacker sends: %v", e, got.Vegeta)
 		}
 	}
 	return b

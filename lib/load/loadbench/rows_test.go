@@ -104,15 +104,11 @@ func inTurn(n int, all ...func()) {
 	}
 }
 
-// each calls f for each engine that there is, in turn; others take their turns with them.
+// each calls f for each engine, in turn; others take their turns with them.
 func (b *bench) each(n int, v *found, f func(e load.Engine) error, others ...func()) {
 	var all []func()
 	for _, e := range engines {
 		all = append(all, func() {
-			if e == load.Turbo && !b.turbo {
-				v.failed(string(e), errors.New("this build has no such engine"))
-				return
-			}
 			v.failed(string(e), f(e))
 		})
 	}
@@ -537,11 +533,7 @@ func flatRow(d time.Duration) row {
 				for _, e := range engines {
 					all.Go(func() {
 						one := found{make(map[string]float64), make(map[string]string)}
-						if e == load.Turbo && !b.turbo {
-							one.failed(string(e), errors.New("this build has no such engine"))
-						} else {
-							one.failed(string(e), b.flat(e, rate, d, &one))
-						}
+						one.failed(string(e), b.flat(e, rate, d, &one))
 						mu.Lock()
 						defer mu.Unlock()
 						for k, x := range one.Values {
