@@ -67,7 +67,11 @@ func (r *run) overslept(from, to time.Duration) {
 			}
 		}
 	}
-	all = append(all, oversleep{from, to})
+	if n := len(all); n > 0 && from < all[n-1].to { // one that goes on
+		all[n-1].to = to
+	} else {
+		all = append(all, oversleep{from, to})
+	}
 	r.sleeps.Store(&all)
 }
 

@@ -65,7 +65,7 @@ func (s *shot) fire(c *conn, msg []byte) error {
 // on is called first before anything is awaited, and then whenever something came.
 func (s *shot) on(fd uintptr) bool {
 	if !s.wrote {
-		n, err := syscall.Write(int(fd), s.msg)
+		n, err := writeFD(fd, s.msg)
 		if n > 0 {
 			s.c.out += uint64(n)
 			s.msg = s.msg[n:]
@@ -81,7 +81,7 @@ func (s *shot) on(fd uintptr) bool {
 	if s.c.buf == nil {
 		s.c.unshelve()
 	}
-	n, err := syscall.Read(int(fd), s.c.buf)
+	n, err := readFD(fd, s.c.buf)
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return false
