@@ -13,6 +13,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // The whole engine at full speed on 64 connections: what is due is due long ago, and vegeta's workers
@@ -28,7 +29,7 @@ func BenchmarkEngine(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			p := load.Plan{
-				Rate: load.Constant{PerSecond: 1e9, For: time.Minute}, Timeout: time.Hour, Ingress: "http://ingress", Dial: address,
+				Schedule: schedule.Constant(1e9, 0, time.Minute), Timeout: time.Hour, Ingress: "http://ingress", Dial: address,
 				Connections: 10_000, Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}}, NodeHeader: "X-Node",
 			}
 			templates, err := p.Templates()

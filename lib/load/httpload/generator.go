@@ -13,6 +13,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A Generator sends plans over HTTP/1.1. Its zero value is ready. It serves one
@@ -33,7 +34,7 @@ const lead = 50 * time.Millisecond
 // Peak is the most requests that were open at once in the latest Generate.
 func (g *Generator) Peak() int { return int(g.peak.Load()) }
 
-// Generate sends every request of the plan when it is due. Once ctx is done it sends
+// Generate sends every request of the plan when it is due, or what its users send. Once ctx is done it sends
 // nothing more, breaks off what is open, and returns within about 0.1 s: requests that
 // were open then are class unsent, because how they would have ended is unknown and not
 // the target's doing; requests that were not yet due have no sample.
@@ -48,32 +49,47 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 		return fmt.Errorf("generate load: %w", err)
 	}
 	g.peak.Store(0)
-	zero := time.Now().Add(lead - p.Rate.Due(0))
+	times := p.Schedule.Timetable()
+	first := times.Due(0)
+	if p.Schedule.Closed() {
+		first = -p.Schedule.Warmup
+	}
+	zero := time.Now().Add(lead - first)
 	by := newCarrier(ctx, p)
 	defer by.close()
-	a := &attack{plan: p, templates: templates, zero: zero, carrier: by, emit: emit, peak: &g.peak, judged: make([]bool, len(p.Requests))}
+	a := &attack{plan: p, times: times, templates: templates, zero: zero, carrier: by, emit: emit, peak: &g.peak, judged: make([]bool, len(p.Requests))}
 	for _, v := range p.Verify {
 		if i := p.Judged(v); i >= 0 {
 			a.judged[i] = true
 		}
 	}
 	started(zero)
+	if p.Schedule.Closed() {
+		a.users(ctx)
+		return a.ended(ctx, ctx.Err() == nil)
+	}
 	// The attacker stamps the worker's start and judges nothing here: it turns our schedule into
 	// concurrent calls. A bound on its workers would hide waiting requests from the
 	// measurement, so there is none: requests beyond Connections end at once.
 	send := transport(func(r *http.Request) (*http.Response, error) { return a.roundTrip(ctx, r) })
 	attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: send}))
 	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: p.Ingress})
-	pace := &pacer{done: ctx.Done(), zero: zero, rate: p.Rate}
+	pace := &pacer{done: ctx.Done(), zero: zero, times: times, peak: p.Schedule.Peak()}
 	results := attacker.Attack(target, pace, 0, "")
 	for range results {
 		continue // our samples say more, but vegeta's workers wait until their results are taken
 	}
-	if err := a.problem(); err != nil {
-		return fmt.Errorf("generate load: %w", err)
+	return a.ended(ctx, a.sent.Load() >= p.Schedule.Count())
+}
+
+// ended is what is to be told of load that has ended, and was sent whole or not.
+func (a *attack) ended(ctx context.Context, whole bool) error {
+	err := a.problem()
+	if err == nil && ctx.Err() != nil && !whole {
+		err = context.Cause(ctx)
 	}
-	if ctx.Err() != nil && a.sent.Load() < p.Rate.Count() {
-		return fmt.Errorf("generate load: %w", context.Cause(ctx))
+	if err != nil {
+		return fmt.Errorf("generate load: %w", err)
 	}
 	return nil
 }
@@ -87,6 +103,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t
 // attack is one Generate.
 type attack struct {
 	plan      load.Plan
+	times     *schedule.Timetable
 	templates *load.Templates
 	zero      time.Time
 	carrier   carrier
@@ -113,7 +130,7 @@ func (a *attack) roundTrip(ctx context.Context, r *http.Request) (*http.Response
 		return nil, err
 	}
 	open := a.open.Add(1)
-	s := a.send(ctx, seq, open)
+	s := a.send(ctx, seq, a.times.Due(seq), open)
 	a.open.Add(-1)
 	if ctx.Err() == nil || s.Class != record.Unsent {
 		a.sent.Add(1)
@@ -125,11 +142,11 @@ func (a *attack) roundTrip(ctx context.Context, r *http.Request) (*http.Response
 func (a *attack) now() time.Duration { return time.Since(a.zero) }
 
 // send sends one request if it still can be sent, and says what became of it.
-func (a *attack) send(ctx context.Context, seq uint64, open int64) record.Sample {
+func (a *attack) send(ctx context.Context, seq uint64, due time.Duration, open int64) record.Sample {
 	turn := a.templates.Turn(seq)
 	now := a.now()
 	s := record.Sample{
-		Seq: seq, Request: turn.Request, Due: a.plan.Rate.Due(seq),
+		Seq: seq, Request: turn.Request, Due: due,
 		Sent: record.None, Free: record.None, Done: now, Class: record.Unsent,
 	}
 	var found map[string]string

@@ -40,12 +40,12 @@ func TestFreezeOfTheServerByDueTime(t *testing.T) {
 	p := plan(s, rate, measured)
 	p.Requests[0].Path = "/{{.Seq}}"
 	b := sum(t, new(httpload.Generator), p)
-	if b.good != b.due || b.due != p.Rate.Count() {
+	if b.good != b.due || b.due != p.Schedule.Count() {
 		t.Errorf("%d of %d are good", b.good, b.due)
 	}
 	from, to := s.Freeze()
-	arithmetic := waits(p.Rate, from.Sub(b.zero), to.Sub(b.zero))
-	log := logged(t, p.Rate, b.zero, s.Log())
+	arithmetic := waits(p.Schedule.Timetable(), from.Sub(b.zero), to.Sub(b.zero))
+	log := logged(t, p.Schedule.Timetable(), b.zero, s.Log())
 	for _, q := range []float64{0.95, 0.99, 0.999, 1} {
 		checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
 	}
@@ -92,7 +92,7 @@ type summary struct {
 func sum(t *testing.T, g *httpload.Generator, p load.Plan) *summary {
 	t.Helper()
 	all := new(summary)
-	b := record.NewBinner(p.Rate.Due, p.Rate.Count(), p.Timeout, func(b record.Bin) {
+	b := record.NewBinner(p.Schedule.Timetable().Due, p.Schedule.Count(), p.Timeout, func(b record.Bin) {
 		all.due, all.good = all.due+b.Due, all.good+b.Good
 		for _, c := range b.Cells {
 			if b.Start() < time.Second/2 {
@@ -115,7 +115,7 @@ func sum(t *testing.T, g *httpload.Generator, p load.Plan) *summary {
 }
 
 // waits is what the requests wait for a server that is frozen in [from, to), and else takes no time.
-func waits(c load.Constant, from, to time.Duration) *record.Hist {
+func waits(c load.Pacer, from, to time.Duration) *record.Hist {
 	h := new(record.Hist)
 	for n := range c.Count() {
 		if due := c.Due(n); due >= from && due < to {
@@ -129,7 +129,7 @@ func waits(c load.Constant, from, to time.Duration) *record.Hist {
 
 // logged is each request's time from when it was due to when the server had answered it: the truth
 // on a machine that others use too, where server and generator can be late.
-func logged(t *testing.T, c load.Constant, zero time.Time, log []loadtest.Entry) *record.Hist {
+func logged(t *testing.T, c load.Pacer, zero time.Time, log []loadtest.Entry) *record.Hist {
 	t.Helper()
 	h := new(record.Hist)
 	for _, e := range log {
