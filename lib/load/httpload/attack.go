@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,9 +14,6 @@ import (
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
-// attackGC is how much the heap may grow, in percent of what is in use, before it is collected.
-const attackGC = 400
-
 // attack sends the plan by vegeta's attacker.
 //
 // The attacker turns our schedule into concurrent calls, and judges nothing here. It has as many workers as there may be
@@ -25,10 +21,7 @@ const attackGC = 400
 // meanwhile are sent late, and because their times count from when they were due, and not from when a worker took them,
 // nothing of the wait is lost.
 func (r *run) attack(ctx context.Context) {
-	// The attacker makes garbage with each request and keeps next to nothing, so that a heap as small as that would be collected
-	// dozens of times in a second.
-	defer debug.SetGCPercent(debug.SetGCPercent(attackGC))
-	a := &attacker{run: r, pacer: newPacer(ctx, r)}
+	a := &attacker{run: r, pacer: newPacer(ctx, r), stuck: record.None}
 	send := transport(func(q *http.Request) (*http.Response, error) { return a.roundTrip(ctx, q) })
 	workers := uint64(r.plan.Connections)
 	by := vegeta.NewAttacker(
@@ -58,14 +51,13 @@ type attacker struct {
 // Pace makes vegeta's attacker keep our schedule: it waits inside and returns 0. Requests are counted and not clocked, so
 // that every run of a plan has the same ones. The attacker calls it from one goroutine, when somebody has taken the request before.
 func (a *attacker) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop bool) {
-	rate := a.run.plan.Rate
-	if hits >= rate.Count() {
+	if hits >= a.run.times.Count() {
 		return 0, true
 	}
 	if a.full {
 		a.stuck = a.run.now()
 	}
-	due := rate.Due(hits)
+	due := a.run.times.Due(hits)
 	now, ok := a.pacer.until(due)
 	if !ok {
 		return 0, true
@@ -83,7 +75,7 @@ func (a *attacker) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop 
 }
 
 // Rate is for vegeta's own use.
-func (a *attacker) Rate(time.Duration) float64 { return a.run.plan.Rate.PerSecond }
+func (a *attacker) Rate(time.Duration) float64 { return a.run.plan.Schedule.Mean() }
 
 // transport is an http.RoundTripper.
 type transport func(*http.Request) (*http.Response, error)
@@ -103,7 +95,7 @@ func (a *attacker) roundTrip(ctx context.Context, q *http.Request) (*http.Respon
 		a.run.fail(fmt.Errorf("number of a request: %w", err))
 		return nil, err
 	}
-	c := claim{seq: seq, due: a.run.plan.Rate.Due(seq), free: record.None}
+	c := claim{seq: seq, due: a.run.times.Due(seq), free: record.None}
 	if a.blocked[seq%uint64(len(a.blocked))].Load() == seq+1 {
 		c.free = max(c.due, a.run.now())
 	}

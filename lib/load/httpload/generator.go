@@ -10,6 +10,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A Generator sends plans over HTTP. Its zero value is ready. It serves one
@@ -45,22 +46,34 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 		return fmt.Errorf("generate load: %w", err)
 	}
 	g.peak.Store(0)
-	zero := time.Now().Add(lead - p.Rate.Due(0))
+	times := p.Schedule.Timetable()
+	first := times.Due(0)
+	if p.Schedule.Closed() {
+		first = -p.Schedule.Warmup
+	}
+	zero := time.Now().Add(lead - first)
 	by := newCarrier(ctx, p)
 	defer by.close()
-	r := newRun(p, templates, zero, by, emit, &g.peak)
+	r := newRun(p, times, templates, zero, by, emit, &g.peak)
 	started(zero)
-	switch EngineOf(p) {
-	case load.Turbo:
+	whole := true
+	switch engine := EngineOf(p); {
+	case p.Schedule.Closed():
+		r.users(ctx)
+		whole = ctx.Err() == nil
+	case engine == load.Turbo:
 		r.turbo(ctx)
+		whole = r.sent.Load() >= times.Count()
 	default:
 		r.attack(ctx)
+		whole = r.sent.Load() >= times.Count()
 	}
-	if err := r.problem(); err != nil {
+	err = r.problem()
+	if err == nil && ctx.Err() != nil && !whole {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("generate load: %w", err)
-	}
-	if ctx.Err() != nil && r.sent.Load() < p.Rate.Count() {
-		return fmt.Errorf("generate load: %w", context.Cause(ctx))
 	}
 	return nil
 }
@@ -73,7 +86,7 @@ func EngineOf(p load.Plan) load.Engine {
 	switch {
 	case p.Engine != "":
 		return p.Engine
-	case p.Rate.PerSecond >= turboFrom:
+	case p.Schedule.Peak() >= turboFrom:
 		return load.Turbo
 	}
 	return load.Attack
@@ -82,6 +95,7 @@ func EngineOf(p load.Plan) load.Engine {
 // A run is one Generate.
 type run struct {
 	plan      load.Plan
+	times     *schedule.Timetable
 	templates *load.Templates
 	zero      time.Time
 	carrier   carrier
@@ -100,9 +114,9 @@ type run struct {
 	trouble error // the first thing that kept a request from being sent
 }
 
-func newRun(p load.Plan, templates *load.Templates, zero time.Time, by carrier, emit func(record.Sample), peak *atomic.Int64) *run {
+func newRun(p load.Plan, times *schedule.Timetable, templates *load.Templates, zero time.Time, by carrier, emit func(record.Sample), peak *atomic.Int64) *run {
 	r := &run{
-		plan: p, templates: templates, zero: zero, carrier: by, emit: emit, peak: peak, kinds: make([]kind, len(p.Requests)),
+		plan: p, times: times, templates: templates, zero: zero, carrier: by, emit: emit, peak: peak, kinds: make([]kind, len(p.Requests)),
 		nodeHeader: strings.ToLower(p.NodeHeader), attemptsHeader: strings.ToLower(p.AttemptsHeader),
 	}
 	for i := range r.kinds {

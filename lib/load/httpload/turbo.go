@@ -16,7 +16,7 @@ import (
 // So when the target is slow, or the rate at the limit of the machine, requests go from hand to hand without anybody being
 // woken. A request that is due while all workers are busy is no more than a number: what waits costs nothing.
 func (r *run) turbo(ctx context.Context) {
-	g := &gate{run: r, ctx: ctx, count: r.plan.Rate.Count(), most: r.plan.Connections, ordered: len(r.plan.Sessions) > 0}
+	g := &gate{run: r, ctx: ctx, count: r.times.Count(), most: r.plan.Connections, ordered: len(r.plan.Sessions) > 0}
 	var pacing sync.WaitGroup
 	pacing.Go(func() { g.pace(newPacer(ctx, r)) })
 	pacing.Wait()
@@ -49,7 +49,7 @@ type worker struct {
 // pace hands out requests when they are due, and returns when none is left.
 func (g *gate) pace(p *pacer) {
 	for n := uint64(0); n < g.count; {
-		now, ok := p.until(g.run.plan.Rate.Due(n))
+		now, ok := p.until(g.run.times.Due(n))
 		if !ok {
 			break
 		}
@@ -64,9 +64,9 @@ func (g *gate) release(from uint64, now time.Duration) uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.idle) > 0 || g.made < g.most {
-		g.run.overslept(g.run.plan.Rate.Due(from), now)
+		g.run.overslept(g.run.times.Due(from), now)
 	}
-	for from = max(from, g.next); from < g.count && g.run.plan.Rate.Due(from) <= now; from++ {
+	for from = max(from, g.next); from < g.count && g.run.times.Due(from) <= now; from++ {
 	}
 	for g.next < from {
 		free := len(g.idle)
@@ -82,7 +82,7 @@ func (g *gate) release(from uint64, now time.Duration) uint64 {
 		default:
 			// Those whose time is up while they wait for a connection do not wait for one to tell it.
 			timeout := g.run.plan.Timeout
-			if g.ordered || g.run.plan.Rate.Due(g.next)+timeout > now {
+			if g.ordered || g.run.times.Due(g.next)+timeout > now {
 				return from
 			}
 			c := g.take()
@@ -97,7 +97,7 @@ func (g *gate) release(from uint64, now time.Duration) uint64 {
 
 // take is the next number, of a request that no connection had to come free for. The lock is held.
 func (g *gate) take() claim {
-	c := claim{seq: g.next, due: g.run.plan.Rate.Due(g.next), free: record.None}
+	c := claim{seq: g.next, due: g.run.times.Due(g.next), free: record.None}
 	g.next++
 	return c
 }
@@ -115,7 +115,7 @@ func (g *gate) work(w *worker, c claim) {
 func (g *gate) claim(w *worker) (claim, bool) {
 	now := g.run.now()
 	g.mu.Lock()
-	if g.next < g.count && g.run.plan.Rate.Due(g.next) <= now {
+	if g.next < g.count && g.run.times.Due(g.next) <= now {
 		c := g.take()
 		if len(g.idle) == 0 && g.made == g.most { // else the pacer was about to wake one, and late
 			c.free = now
