@@ -58,7 +58,10 @@ func testFreezeOfTheServerByDueTime(t *testing.T) {
 		for _, q := range []float64{0.95, 0.99, 0.999, 1} {
 			checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
 			// Who takes the generator's own lag away must not take this away.
-			checkQuantile(t, q, arithmetic, log, &b.unlagged, b.noise)
+			least, _ := arithmetic.Rank(uint64(math.Ceil(q * float64(arithmetic.Total()))))
+			if is, _ := b.unlagged.Rank(uint64(math.Ceil(q * float64(b.unlagged.Total())))); is < least*9/10-5*time.Millisecond-2*b.noise {
+				t.Errorf("%d connections: quantile %v without the generator's own lag is %v, on an idle machine %v", connections, q, is, least)
+			}
 		}
 	}
 }
