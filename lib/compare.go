@@ -156,7 +156,7 @@ func (j *judging) floorOf(o *rundir.Objective, i int) float64 {
 		return 0
 	}
 	if ms := j.scenario.Objectives[i].Check.Metrics(); len(ms) == 1 && o.Unit == analysis.Seconds {
-		return slo.Resolution(ms[0].Ref.Metric, j.scenario.Load.Rate)
+		return slo.Resolution(ms[0].Ref.Metric, j.scenario.Load.Schedule.Lowest())
 	}
 	return 0
 }
@@ -187,7 +187,7 @@ func (j *judging) headlines(run *rundir.Run) []rundir.Measure {
 			continue
 		}
 		refs := []analysis.Ref{{Metric: "availability"}, {Metric: "p50"}, {Metric: "p99"}, {Metric: "ok_p50"}, {Metric: "ok_p99"}, {Metric: "goodput"}}
-		for _, f := range faultNames(a, j.scenario.Load.For) {
+		for _, f := range faultNames(a, j.scenario.Load.For()) {
 			refs = append(refs, analysis.Ref{Metric: "recovery", Fault: f}, analysis.Ref{Metric: "lost_requests", Fault: f})
 		}
 		if j.scenario.Load.Capacity != nil {
@@ -200,7 +200,7 @@ func (j *judging) headlines(run *rundir.Run) []rundir.Measure {
 				Relative: relative(slo.Absolute, spec.Unit), Values: []rundir.BlockValue{},
 			}
 			if spec.Unit == analysis.Seconds {
-				m.Floor = slo.Resolution(ref.Metric, j.scenario.Load.Rate)
+				m.Floor = slo.Resolution(ref.Metric, j.scenario.Load.Schedule.Lowest())
 			}
 			for _, t := range run.Trials {
 				if v, ok := t.Metrics[ref.String()]; ok && t.Counted && t.Arm == a.Name {

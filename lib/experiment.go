@@ -18,12 +18,15 @@ import (
 func experiment(s *scenario.Scenario) map[string]string {
 	l := s.Load
 	parts := map[string]string{
-		"load.warmup": l.Warmup.String(), "load.timeout": l.Timeout.String(), "load.keys": strconv.FormatUint(l.Keys, 10), "baseline": s.Baseline,
+		"load.warmup": l.Schedule.Warmup.String(), "load.timeout": l.Timeout.String(), "load.keys": strconv.FormatUint(l.Keys, 10), "baseline": s.Baseline,
 	}
-	if l.Capacity != nil {
+	switch when := l.Schedule; {
+	case l.Capacity != nil:
 		parts["load.capacity"] = searching(l.Capacity)
-	} else {
-		parts["load.rate"], parts["load.for"] = fmt.Sprintf("%v/s", l.Rate), l.For.String()
+	case when.Steady():
+		parts["load.rate"], parts["load.for"], parts["load.arrivals"] = fmt.Sprintf("%v/s", when.Peak()), when.For().String(), string(when.Arrivals)
+	default:
+		parts["load"] = when.String()
 	}
 	for _, q := range l.Requests {
 		parts["load.requests."+q.Name] = inWords(q)

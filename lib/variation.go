@@ -109,7 +109,7 @@ func measures(a scenario.Arm, s *scenario.Scenario, r analysis.Ref) bool {
 	if r.Phase != analysis.Whole && len(a.Faults) == 0 {
 		return false
 	}
-	return r.Fault == "" || slices.Contains(faultNames(a, s.Load.For), r.Fault)
+	return r.Fault == "" || slices.Contains(faultNames(a, s.Load.For()), r.Fault)
 }
 
 // armExperiment are the parts of an experiment that are about one arm, or about all.

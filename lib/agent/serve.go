@@ -160,7 +160,11 @@ func (s *server) quick(id uint64, f func() (reply, error)) {
 // load sends a plan's load and sums it up. A load that is broken off leaves the bins that were
 // complete: what is known of the others is not what the schedule asked for.
 func (s *server) load(ctx context.Context, id uint64, p load.Plan) {
-	done, err := s.generate(ctx, id, p)
+	generate := s.generate
+	if p.Schedule.Closed() {
+		generate = s.closedLoop
+	}
+	done, err := generate(ctx, id, p)
 	s.loading.Store(0)
 	s.out.put(reply{ID: id, Done: &done, Error: text(err), End: true})
 }
@@ -169,8 +173,9 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 	if err := p.Check(); err != nil {
 		return record.Generator{}, err
 	}
-	done := record.Generator{Scheduled: p.Rate.Count()}
-	binner := record.NewBinner(p.Rate.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
+	times := p.Schedule.Timetable()
+	done := record.Generator{Scheduled: times.Count()}
+	binner := record.NewBinner(times.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
 		s.out.put(reply{ID: id, Bin: &b})
 	})
 	var ledger *load.Ledger
@@ -181,7 +186,7 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		if err != nil {
 			return record.Generator{}, err
 		}
-		ledger, h = load.NewLedger(p.Rate), newHistories(p, turns)
+		ledger, h = load.NewLedger(p.Schedule), newHistories(p, turns)
 	}
 	var counted, refused atomic.Uint64
 	before, _ := usage()

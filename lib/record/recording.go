@@ -1,10 +1,14 @@
 package record
 
-import "time"
+import (
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/schedule"
+)
 
 // Version is the version of the recording's format. A reader takes this one and those before it: 2 added what was
-// read back.
-const Version = 2
+// read back, 3 the schedule, where there was one rate.
+const Version = 3
 
 // A Header is what was planned for a trial, and when its clock began.
 type Header struct {
@@ -19,9 +23,11 @@ type Header struct {
 	Warmup   time.Duration `json:"warmup"`
 	For      time.Duration `json:"for"` // measured load
 	Timeout  time.Duration `json:"timeout"`
-	Rate     float64       `json:"rate"`     // requests due per second; 0 where a search set it, see [Capacity]
 	Requests []string      `json:"requests"` // the names of the requests
 	Nodes    []Node        `json:"nodes"`
+
+	// Schedule is when requests were due. It has no stages where a search set the rates, see [Capacity].
+	Schedule schedule.Schedule `json:"schedule"`
 
 	Attempts bool `json:"attempts"` // the scenario names an attempts header
 
@@ -138,10 +144,10 @@ func (f *Fault) Proven() bool {
 
 // Generator is what the load generator says of itself at the end of a trial.
 type Generator struct {
-	Scheduled uint64        `json:"scheduled"`
-	Counted   uint64        `json:"counted"` // requests with an outcome; must equal Scheduled
-	CPU       time.Duration `json:"cpu"`     // user and system time
-	MaxRSS    uint64        `json:"max_rss"` // bytes
+	Scheduled uint64        `json:"scheduled"` // of a closed loop what was begun
+	Counted   uint64        `json:"counted"`   // requests with an outcome; must equal Scheduled
+	CPU       time.Duration `json:"cpu"`       // user and system time
+	MaxRSS    uint64        `json:"max_rss"`   // bytes
 	Inflight  int           `json:"inflight"`
 	Complete  bool          `json:"complete"` // the whole schedule was run
 }

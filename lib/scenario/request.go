@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"text/template/parse"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -17,16 +16,9 @@ import (
 
 func (b *builder) load(f *fields) Load {
 	l := Load{
-		Rate: get(f, "rate", 0.0), For: f.duration("for", 0),
-		Warmup: f.duration("warmup", DefaultWarmup), Timeout: f.duration("timeout", DefaultTimeout),
+		Schedule: b.schedule(f), Timeout: f.duration("timeout", DefaultTimeout),
 		Keys:     uint64(get(f, "keys", int64(0))),
 		Capacity: b.search(f),
-	}
-	if f.has("rate") && !f.has("for") {
-		b.wrong(b.head(f.node), "load lacks %q", "for").expect("for: %s", duration{})
-	}
-	if l.Rate > 0 && l.For > 0 && l.Rate*l.For.Seconds() < 1 {
-		b.wrong(f.valueOf("for"), "there is no request in it").expect("at least %s at this rate", time.Duration(float64(time.Second)/l.Rate))
 	}
 	named := make(map[string]*yaml.Node)
 	once := func(what, name string, n *yaml.Node, instead string) {

@@ -13,6 +13,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // session makes a plan of one session, with these steps.
@@ -21,8 +22,8 @@ func session(t *testing.T, rate float64, d, think time.Duration, h http.HandlerF
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return load.Plan{
-		Rate: load.Constant{PerSecond: rate, For: d}, Timeout: 5 * time.Second,
-		Ingress: "http://ingress", Dial: s.Listener.Addr().String(), Seed: 1, Connections: 10_000,
+		Schedule: schedule.Constant(rate, 0, d), Timeout: 5 * time.Second,
+		Ingress: "http://ingress", Dial: s.Listener.Addr().String(), Seed: 1, Connections: 10_000, Engine: engine(t),
 		Requests: steps, Sessions: []load.Session{{Name: "s", Steps: len(steps), Think: think}},
 	}
 }
@@ -30,13 +31,13 @@ func session(t *testing.T, rate float64, d, think time.Duration, h http.HandlerF
 // outcomes runs a plan to its end: every sample, by number, each exactly once.
 func outcomes(t *testing.T, p load.Plan) []record.Sample {
 	t.Helper()
-	got := make([]record.Sample, p.Rate.Count())
+	got := make([]record.Sample, p.Schedule.Count())
 	seen := make([]bool, len(got))
 	var mu sync.Mutex
 	err := new(httpload.Generator).Generate(t.Context(), p, func(time.Time) {}, func(x record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
-		if seen[x.Seq] || x.Due != p.Rate.Due(x.Seq) {
+		if seen[x.Seq] || x.Due != p.Schedule.Timetable().Due(x.Seq) {
 			t.Errorf("sample %+v, twice: %v", x, seen[x.Seq])
 		}
 		got[x.Seq], seen[x.Seq] = x, true
@@ -85,6 +86,10 @@ func shop(shared bool) http.HandlerFunc {
 // The experiment that sessions are for: behind a balancer that takes its nodes in turn, a session in a node's memory is
 // found again by a third of the steps, and one in a shared store by all.
 func TestSessionsInMemoryBreakBehindABalancer(t *testing.T) {
+	engines(t, testSessionsInMemoryBreakBehindABalancer)
+}
+
+func testSessionsInMemoryBreakBehindABalancer(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		p := session(t, 300, 2*time.Second, 100*time.Millisecond, shop(shared),
 			load.Request{Name: "login", Method: "POST", Path: "/login", Headers: map[string]string{"X-User": "{{.Key}}"}},
@@ -115,7 +120,9 @@ func TestSessionsInMemoryBreakBehindABalancer(t *testing.T) {
 
 // Each client has its own cookies and captured values, sees its own key in every step, and takes its steps in order; a
 // request of no session has no cookies.
-func TestClientsAreApart(t *testing.T) {
+func TestClientsAreApart(t *testing.T) { engines(t, testClientsAreApart) }
+
+func testClientsAreApart(t *testing.T) {
 	var mu sync.Mutex
 	steps := make(map[string]int)
 	h := func(w http.ResponseWriter, r *http.Request) {
@@ -149,7 +156,7 @@ func TestClientsAreApart(t *testing.T) {
 		load.Request{Name: "2", Method: "POST", Path: "/2?id={{.Captured.id}}", Headers: key, Body: "{{.Captured.id}}"},
 	)
 	p.Requests = append(p.Requests, load.Request{Name: "alone", Path: "/alone"})
-	checkClasses(t, classes(outcomes(t, p)), map[record.Class]int{record.OK: int(p.Rate.Count())})
+	checkClasses(t, classes(outcomes(t, p)), map[record.Class]int{record.OK: int(p.Schedule.Count())})
 	if len(steps) < 80 {
 		t.Errorf("%d clients", len(steps))
 	}
@@ -157,7 +164,9 @@ func TestClientsAreApart(t *testing.T) {
 
 // A step that lacks what a failed one should have captured has its class and is never sent; one that
 // lacks nothing is sent.
-func TestStepsAfterAFailedOne(t *testing.T) {
+func TestStepsAfterAFailedOne(t *testing.T) { engines(t, testStepsAfterAFailedOne) }
+
+func testStepsAfterAFailedOne(t *testing.T) {
 	for name, c := range map[string]struct {
 		first func(w http.ResponseWriter)
 		want  record.Class
@@ -218,7 +227,9 @@ func hangUp(w http.ResponseWriter) {
 }
 
 // A step waits for the one before it. The wait counts from when it was due, and is no lag of the generator's.
-func TestStepsWaitForOneAnother(t *testing.T) {
+func TestStepsWaitForOneAnother(t *testing.T) { engines(t, testStepsWaitForOneAnother) }
+
+func testStepsWaitForOneAnother(t *testing.T) {
 	const answer = 200 * time.Millisecond
 	p := session(t, 50, time.Second, 40*time.Millisecond, func(w http.ResponseWriter, _ *http.Request) { time.Sleep(answer) },
 		load.Request{Name: "a", Path: "/a"}, load.Request{Name: "b", Path: "/b"}, load.Request{Name: "c", Path: "/c"})
@@ -252,7 +263,9 @@ func TestStepsWaitForOneAnother(t *testing.T) {
 }
 
 // A target that never answers holds a client for no longer than its steps' own timeouts.
-func TestWaitsAreBounded(t *testing.T) {
+func TestWaitsAreBounded(t *testing.T) { engines(t, testWaitsAreBounded) }
+
+func testWaitsAreBounded(t *testing.T) {
 	silent := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() } // until the client goes
 	p := session(t, 100, 300*time.Millisecond, 20*time.Millisecond, silent,
 		load.Request{Name: "a", Path: "/a"}, load.Request{Name: "b", Path: "/b"}, load.Request{Name: "c", Path: "/c"})
@@ -262,16 +275,18 @@ func TestWaitsAreBounded(t *testing.T) {
 			t.Errorf("%+v", x)
 		}
 	}
-	// The bound on open requests counts those that wait, and what it sheds keeps nobody waiting.
+	// Steps that wait take up no connection.
 	p.Connections = 2
 	count := classes(outcomes(t, p))
-	if count[record.Timeout] < 2 || count[record.Shed] < 20 || count[record.Timeout]+count[record.Shed] != int(p.Rate.Count()) {
+	if count[record.Timeout] < 2 || count[record.Timeout]+count[record.Shed] != int(p.Schedule.Count()) {
 		t.Errorf("%v", count)
 	}
 }
 
 // What a target gives to be captured can spoil its own requests alone: they are wrong, go nowhere else, and are not ours to answer for.
-func TestHostileCaptures(t *testing.T) {
+func TestHostileCaptures(t *testing.T) { engines(t, testHostileCaptures) }
+
+func testHostileCaptures(t *testing.T) {
 	for name, value := range map[string]string{
 		"an escape that is none": "%zz",
 		"another host":           "http://other.invalid/",

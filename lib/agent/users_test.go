@@ -1,0 +1,41 @@
+package agent_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/load/loadtest"
+	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
+)
+
+// Of a closed loop what was begun is what was scheduled, and every request of it is in one bin.
+func TestLoadOfUsers(t *testing.T) {
+	s := serve(t, &loadtest.Server{FailEvery: 7, Delay: 10 * time.Millisecond})
+	c := dial(t, start(t, "good"))
+	p := plan(s, 1, time.Second)
+	p.Connections = 5
+	p.Schedule = schedule.Schedule{Warmup: 300 * time.Millisecond, Stages: []schedule.Stage{
+		{Users: 3, Think: 10 * time.Millisecond, For: 500 * time.Millisecond}, {Users: 5, For: 500 * time.Millisecond},
+	}}
+	last := -1000
+	due, good := uint64(0), uint64(0)
+	g, err := c.Load(t.Context(), p, func(time.Time) {}, func(b record.Bin) {
+		if b.Index <= last || b.Index < -3 || b.Index > 9 {
+			t.Errorf("bin %d comes after bin %d", b.Index, last)
+		}
+		last = b.Index
+		due, good = due+b.Due, good+b.Good
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := uint64(len(s.Log()))
+	if !g.Complete || g.Scheduled != served || g.Counted != served || due != served || served == 0 || g.Inflight < 1 || g.Inflight > 5 || g.CPU <= 0 {
+		t.Errorf("%+v; %d requests in the bins, the server saw %d", g, due, served)
+	}
+	if bad := served / 7; good != served-bad {
+		t.Errorf("%d of %d are good, want all but %d", good, served, bad)
+	}
+	checkClose(t, c)
+}
