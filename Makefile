@@ -121,6 +121,10 @@ scenarios: ## run the shipped scenarios, what is not finished; rewrites the tabl
 defects: ## find the planted defects; rewrites the table in scenarios/defects/README.md (NAMES="a b" REPEATS=n; about ten minutes)
 	$(SUITE) defects -names '$(NAMES)' -repeats '$(or $(REPEATS),0)' -limit '$(or $(LIMIT),1h)'
 
+.PHONY: gates
+gates: ## try whether the shipped scenarios' objectives can fail; rewrites a table in scenarios/README.md (NAMES="a b" REPEATS=n; hours)
+	$(SUITE) gates -names '$(NAMES)' -repeats '$(or $(REPEATS),1)' -limit '$(or $(LIMIT),6h)'
+
 .PHONY: check-engine
 check-engine: ## only the tests that need an engine
 	@for m in . $(MODULES); do ( cd "$$m" && \

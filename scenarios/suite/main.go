@@ -1,5 +1,5 @@
-// Command suite runs the shipped scenarios, or the planted defects, one after the other, and writes what they found into a
-// README, between two marks. It is what `make scenarios` and `make defects` are.
+// Command suite runs the shipped scenarios, the planted defects, or the self-tests of the shipped scenarios' gates, one after the
+// other, and writes what they found into a README, between two marks. It is what `make scenarios`, `make defects` and `make gates` are.
 //
 // It builds tutti, runs it as a user would, and reads run.json. A run that is finished is not run again until the
 // program, the scenario or its target is another, or more blocks are asked for. A run that comes out invalid is run again, at most twice; the
@@ -43,7 +43,7 @@ type settings struct {
 
 // run does what the command line says, from the module's root.
 func run(ctx context.Context, args []string, out io.Writer) error {
-	const usage = "usage: go run ./scenarios/suite scenarios|defects [flags], in the module's root"
+	const usage = "usage: go run ./scenarios/suite scenarios|defects|gates [flags], in the module's root"
 	if _, err := os.Stat("go.mod"); err != nil {
 		return fmt.Errorf("%s: %w", usage, err)
 	}
@@ -70,8 +70,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return runScenarios(ctx, set, out)
 	case "defects":
 		return runDefects(ctx, set, out)
+	case "gates":
+		return runGates(ctx, set, out)
 	}
-	return fmt.Errorf("%q is neither scenarios nor defects\n%s", args[0], usage)
+	return fmt.Errorf("%q is none of scenarios, defects and gates\n%s", args[0], usage)
 }
 
 // runScenarios runs the shipped scenarios. A claim that turns out false is a finding, and no error.
@@ -115,7 +117,7 @@ func runScenarios(ctx context.Context, set settings, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := rewrite(table, scenarioTable(outcomes, rows(string(b)))); err != nil {
+	if err := tableMarks().rewrite(table, scenarioTable(outcomes, tableMarks().rows(string(b)))); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "the table is in scenarios/README.md")
@@ -167,7 +169,7 @@ func runDefects(ctx context.Context, set settings, out io.Writer) error {
 			results[i].outcomes = append(results[i].outcomes, o)
 		}
 	}
-	if err := rewrite(filepath.Join(folder, "README.md"), defectTable(results)); err != nil {
+	if err := tableMarks().rewrite(filepath.Join(folder, "README.md"), defectTable(results)); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, summary(results))

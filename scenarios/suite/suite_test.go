@@ -443,7 +443,7 @@ func TestScenarioTable(t *testing.T) {
 		t.Errorf("a warning is told as a false claim:\n%s", got)
 	}
 	// A row outlives the runs' folders, until its claim is another one or a run of it failed.
-	before := rows("x\n" + markBegin + "\n" + scenarioTable([]*outcome{bad}, nil) + markEnd + "\n| [y](y.yaml) | | |\n")
+	before := tableMarks().rows("x\n" + tableMarks().begin + "\n" + scenarioTable([]*outcome{bad}, nil) + tableMarks().end + "\n| [y](y.yaml) | | |\n")
 	if len(before) != 1 {
 		t.Fatalf("rows %q", before)
 	}
@@ -457,7 +457,7 @@ func TestScenarioTable(t *testing.T) {
 	unrun := scenarioTable([]*outcome{skipped}, nil)
 	for _, got := range []string{
 		scenarioTable([]*outcome{failed}, before), scenarioTable([]*outcome{other}, before),
-		scenarioTable([]*outcome{skipped}, rows(markBegin+"\n"+unrun+markEnd)),
+		scenarioTable([]*outcome{skipped}, tableMarks().rows(tableMarks().begin+"\n"+unrun+tableMarks().end)),
 	} {
 		if strings.Contains(got, "found 90 %") || !strings.Contains(got, "| not run | – |") || !strings.Contains(got, "- control: ") {
 			t.Errorf("a row of something else is kept:\n%s", got)
@@ -511,13 +511,13 @@ func TestDefectTable(t *testing.T) {
 }
 
 func TestBetween(t *testing.T) {
-	doc := "a\n" + markBegin + "\nold\n" + markEnd + "\nz\n"
-	got, err := between([]byte(doc), "new\n\n")
-	if want := "a\n" + markBegin + "\nnew\n" + markEnd + "\nz\n"; err != nil || string(got) != want {
+	doc := "a\n" + tableMarks().begin + "\nold\n" + tableMarks().end + "\nz\n"
+	got, err := tableMarks().between([]byte(doc), "new\n\n")
+	if want := "a\n" + tableMarks().begin + "\nnew\n" + tableMarks().end + "\nz\n"; err != nil || string(got) != want {
 		t.Errorf("%q, %v", got, err)
 	}
-	for _, bad := range []string{"a", markBegin, markEnd + markBegin, doc + doc} {
-		if _, err := between([]byte(bad), "x"); err == nil {
+	for _, bad := range []string{"a", tableMarks().begin, tableMarks().end + tableMarks().begin, doc + doc} {
+		if _, err := tableMarks().between([]byte(bad), "x"); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}
@@ -530,7 +530,7 @@ func TestMarks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := between(b, "x"); err != nil {
+		if _, err := tableMarks().between(b, "x"); err != nil {
 			t.Errorf("%s: %v", f, err)
 		}
 	}

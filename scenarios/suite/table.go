@@ -16,17 +16,17 @@ import (
 	"github.com/tutti-bench/tutti/lib/rundir"
 )
 
-// The marks between which a README has what this program writes.
-const (
-	markBegin = "<!-- suite:begin -->"
-	markEnd   = "<!-- suite:end -->"
-)
+// marks stand around what this program writes into a README.
+type marks struct{ begin, end string }
+
+func tableMarks() marks { return marks{"<!-- suite:begin -->", "<!-- suite:end -->"} }
+func gateMarks() marks  { return marks{"<!-- gates:begin -->", "<!-- gates:end -->"} }
 
 // fewBlocks is how many blocks give an exact interval.
 const fewBlocks = 6
 
 // rewrite puts text between the marks of a file.
-func rewrite(file, text string) error {
+func (m marks) rewrite(file, text string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func rewrite(file, text string) error {
 	if err != nil {
 		return err
 	}
-	b, err = between(b, text)
+	b, err = m.between(b, text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
@@ -43,13 +43,13 @@ func rewrite(file, text string) error {
 }
 
 // between puts text between the marks.
-func between(b []byte, text string) ([]byte, error) {
-	head, rest, ok := bytes.Cut(b, []byte(markBegin))
-	_, tail, end := bytes.Cut(rest, []byte(markEnd))
-	if !ok || !end || bytes.Contains(tail, []byte(markBegin)) {
-		return nil, fmt.Errorf("it wants one %s with one %s after it", markBegin, markEnd)
+func (m marks) between(b []byte, text string) ([]byte, error) {
+	head, rest, ok := bytes.Cut(b, []byte(m.begin))
+	_, tail, end := bytes.Cut(rest, []byte(m.end))
+	if !ok || !end || bytes.Contains(tail, []byte(m.begin)) {
+		return nil, fmt.Errorf("it wants one %s with one %s after it", m.begin, m.end)
 	}
-	return slices.Concat(head, []byte(markBegin+"\n"+strings.TrimSpace(text)+"\n"+markEnd), tail), nil
+	return slices.Concat(head, []byte(m.begin+"\n"+strings.TrimSpace(text)+"\n"+m.end), tail), nil
 }
 
 // scenarioTable is what the shipped scenarios found. The rows of those that were not run come from the table before it,
@@ -309,9 +309,9 @@ func number(v float64, unit analysis.Unit) string {
 }
 
 // rows are the lines of a table that scenarioTable wrote, by scenario.
-func rows(text string) map[string]string {
-	_, rest, _ := strings.Cut(text, markBegin)
-	table, _, _ := strings.Cut(rest, markEnd)
+func (m marks) rows(text string) map[string]string {
+	_, rest, _ := strings.Cut(text, m.begin)
+	table, _, _ := strings.Cut(rest, m.end)
 	found := make(map[string]string)
 	for line := range strings.Lines(table) {
 		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "| ["), "]("); ok && strings.HasPrefix(line, "| [") {
