@@ -125,7 +125,13 @@ func (t *Tester) SelfTest(ctx context.Context) (*SelfTest, error) {
 	}
 	out := &SelfTest{Schema: SelfTestSchema, Name: s.Name, SHA256: digest(s.Source), Blocks: t.Options.Repeats, Runs: []Tried{}, Never: []NeverFailed{}, Reasons: []string{}}
 	err = t.all(ctx, s, out)
-	out.conclude(s)
+	if out.conclude(s); err != nil {
+		out.Verdict = rundir.Errored
+		if ctx.Err() != nil {
+			out.Verdict = rundir.Interrupted
+		}
+		out.ExitCode, out.Reasons = exitCode(out.Verdict), append([]string{"not all of it was carried out: " + oneLine(err.Error())}, out.Reasons...)
+	}
 	return out, err
 }
 

@@ -201,8 +201,8 @@ func TestSelfTestInterrupted(t *testing.T) {
 	te, _ := tester(t, gated)
 	synctest.Test(t, func(t *testing.T) {
 		s, err := te.SelfTest(after(t, 40*time.Second))
-		if !errors.Is(err, errEnough) || len(s.Runs) != 1 || s.Runs[0].Name != "as-is" {
-			t.Errorf("runs %+v, error %v", s.Runs, err)
+		if !errors.Is(err, errEnough) || len(s.Runs) != 1 || s.Runs[0].Name != "as-is" || s.Verdict != rundir.Interrupted || s.ExitCode != 130 {
+			t.Errorf("%s (%d), runs %+v, error %v", s.Verdict, s.ExitCode, s.Runs, err)
 		}
 	})
 }

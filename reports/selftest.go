@@ -13,6 +13,9 @@ import (
 func SelfTest(w io.Writer, s *tutti.SelfTest, file string, o TextOptions) error {
 	t := newTerminal(o)
 	word := map[rundir.Verdict]string{rundir.Pass: "THE GATE BITES", rundir.Fail: "THE GATE DOES NOT BITE", rundir.Inconclusive: "UNDECIDED", rundir.Invalid: "INVALID"}[s.Verdict]
+	if word == "" {
+		word = strings.ToUpper(verdictWord(s.Verdict))
+	}
 	t.line(t.paint(verdictMark(s.Verdict)+" "+word, bold+";"+verdictColor(s.Verdict)) + "  " + t.paint(cut(flat(s.Name), t.width-30), bold))
 	t.line("")
 	if err := t.plain(triedTable(s)); err != nil {
