@@ -479,7 +479,8 @@ func mutate(s *scenario.Scenario, v *rundir.Variation, kinds fault.Kinds) error 
 			return fmt.Errorf("%s: mutation %s: %w", s.File, v.Name, err)
 		}
 		arm.Faults = append(slices.Clone(arm.Faults), scenario.Fault{
-			Name: analysis.Planted + v.Name, Verb: v.Verb, Selector: fault.Selector{Service: service, All: true}, Params: params, Fault: made, Line: arm.Line,
+			// From the warm-up on: what its beginning resets is not measured.
+			Name: analysis.Planted + v.Name, Verb: v.Verb, At: -min(s.Load.Schedule.Warmup/2, time.Second), Selector: fault.Selector{Service: service, All: true}, Params: params, Fault: made, Line: arm.Line,
 		})
 	}
 	return nil

@@ -243,6 +243,11 @@ func TestSelfTestPlanted(t *testing.T) {
 		if !slices.Equal(b.planted, []string{"app-1", "app-2"}) {
 			t.Errorf("planted in %v", b.planted)
 		}
+		for _, f := range res.Run.Faults {
+			if f.Name != "crash" && (f.Onset == nil || f.Onset.To >= 0 || f.Heal == nil || f.Heal.From < 10500*time.Millisecond) {
+				t.Errorf("%s is in force from %v to %v, want from the warm-up to the last answer", f.Name, f.Onset, f.Heal)
+			}
+		}
 		two := res.Run.Arms["two"]
 		if v := two.Phases["before"]["availability"]; v.Value == nil || *v.Value != 1 {
 			t.Errorf("availability before the crash is %+v: the planted fault makes a phase", v)

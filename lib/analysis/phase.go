@@ -11,8 +11,8 @@ import (
 // A run is a stretch of bins by index, to excluded.
 type run struct{ from, to int }
 
-// Planted begins the names of faults that are no part of the experiment: what the gate's self-test breaks in the target for all of the
-// load. They make no phases, and no name in a scenario file begins so.
+// Planted begins the names of faults that are no part of the experiment: what the gate's self-test breaks in the target from the warm-up
+// on until every request has its answer. They make no phases, and no name in a scenario file begins so.
 const Planted = "_"
 
 // begun returns the faults that began, by onset.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/record"
@@ -148,6 +149,9 @@ func (s *step) hold(ctx context.Context) string {
 		return record.EndedItself
 	}
 	end, why := s.end(), record.EndedLoad
+	if strings.HasPrefix(s.plan.Name, analysis.Planted) {
+		end = end.Add(s.Plan.Load.Timeout) // it is how the target is: undoing it must not cut off what is still open
+	}
 	if until := s.zero.Add(s.rec.At + s.plan.For); s.plan.For > 0 && until.Before(end) {
 		end, why = until, record.EndedFor
 	}
