@@ -244,7 +244,7 @@ func TestSelfTestPlanted(t *testing.T) {
 			t.Errorf("planted in %v", b.planted)
 		}
 		for _, f := range res.Run.Faults {
-			if f.Name != "crash" && (f.Onset == nil || f.Onset.To >= 0 || f.Heal == nil || f.Heal.From < 10500*time.Millisecond) {
+			if f.Name != "crash" && (f.Onset == nil || f.Onset.To >= 0 || f.Heal == nil || f.Heal.To < 10500*time.Millisecond) {
 				t.Errorf("%s is in force from %v to %v, want from the warm-up to the last answer", f.Name, f.Onset, f.Heal)
 			}
 		}
