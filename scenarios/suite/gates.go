@@ -20,7 +20,7 @@ import (
 type gate struct {
 	job    *job
 	found  *tutti.SelfTest // nil: there is none
-	why    string          // there is none
+	why    string          // there is none; "": nobody has asked for it
 	failed bool            // it was tried in vain
 	row    string          // of the table before, for what is not run
 }
@@ -56,7 +56,7 @@ func runGates(ctx context.Context, set settings, out io.Writer) error {
 	failed := 0
 	gates := make([]*gate, len(jobs))
 	for i, j := range jobs {
-		if gates[i] = (&gate{job: j, why: "not run yet: make gates NAMES=" + j.name, row: before[j.name]}); chosen[j.name] {
+		if gates[i] = (&gate{job: j, row: before[j.name]}); chosen[j.name] {
 			s.tryGate(ctx, gates[i])
 		}
 		if gates[i].failed {
@@ -163,16 +163,21 @@ func keptKey(dir string) string {
 func gateTable(gates []*gate) string {
 	var b strings.Builder
 	b.WriteString("| scenario | noticed, by objective | not noticed | no verdict | false alarms | objectives that never failed |\n|---|---|---|---|---|---|\n")
-	var notes []string
+	var notes, yet []string
 	for _, g := range gates {
 		switch {
 		case g.found != nil:
 			fmt.Fprintf(&b, "| [%s](%s.yaml) | %s |\n", g.job.name, g.job.name, strings.Join(gateRow(g.found), " | "))
 		case g.row != "" && !g.failed:
 			b.WriteString(g.row + "\n")
+		case g.why == "":
+			yet = append(yet, g.job.name)
 		default:
 			notes = append(notes, fmt.Sprintf("- %s: %s", g.job.name, cell(g.why)))
 		}
+	}
+	if len(yet) > 0 {
+		fmt.Fprintf(&b, "\nNot run yet: %s.\n", strings.Join(yet, ", "))
 	}
 	list(&b, "Not run:", notes)
 	return b.String()

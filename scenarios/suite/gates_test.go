@@ -24,13 +24,15 @@ func TestGateTable(t *testing.T) {
 	}
 	got := gateTable([]*gate{
 		{job: &job{name: "a"}, found: found},
-		{job: &job{name: "b"}, why: "not run yet", row: "| [b](b.yaml) | x |"},
+		{job: &job{name: "b"}, row: "| [b](b.yaml) | x |"},
 		{job: &job{name: "c"}, why: "no image | there"},
 		{job: &job{name: "d"}, why: "it fell over", failed: true, row: "| [d](d.yaml) | old |"},
+		{job: &job{name: "f"}},
+		{job: &job{name: "g"}},
 		{job: &job{name: "e"}, found: &tutti.SelfTest{}},
 	})
 	for _, want := range []string{
-		"| [a](a.yaml) | slow: 1 (3)<br>fewer: (2) | same | odd | equal-arms | 4, 5 |\n", "| [b](b.yaml) | x |\n", "- c: no image \\| there", "- d: it fell over",
+		"| [a](a.yaml) | slow: 1 (3)<br>fewer: (2) | same | odd | equal-arms | 4, 5 |\n", "| [b](b.yaml) | x |\n", "- c: no image \\| there", "- d: it fell over", "Not run yet: f, g.\n",
 		"| [e](e.yaml) | – | – | – | – | – |",
 	} {
 		if !strings.Contains(got, want) {
