@@ -203,7 +203,7 @@ func (a *attack) unsendable(s *record.Sample, err error) {
 func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message, c *client) map[string]string {
 	deadline := s.Due + a.plan.Timeout
 	s.Sent = a.now()
-	got := do(ctx, a.carrier, a.zero.Add(deadline), m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c, a.judged[s.Request])
+	got := do(ctx, a.carrier, a.zero.Add(deadline), m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c, a.judged[s.Request], a.plan.Redirects)
 	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
 	if got.err != nil && !got.failed.IsZero() {
 		s.Done = got.failed.Sub(a.zero)
