@@ -380,6 +380,12 @@ func run(t *testing.T, p load.Plan) []record.Sample {
 // one sample with its own due time.
 func generate(t *testing.T, g *httpload.Generator, p load.Plan) []record.Sample {
 	t.Helper()
+	return generateWith(t, g, p, func(int) {})
+}
+
+// generateWith does that, and says after each request how many have ended.
+func generateWith(t *testing.T, g *httpload.Generator, p load.Plan, each func(ended int)) []record.Sample {
+	t.Helper()
 	var mu sync.Mutex
 	got := make(map[uint64]record.Sample)
 	err := g.Generate(t.Context(), p, func(time.Time) {}, func(x record.Sample) {
@@ -389,6 +395,7 @@ func generate(t *testing.T, g *httpload.Generator, p load.Plan) []record.Sample 
 			t.Errorf("sample %+v, twice: %v", x, twice)
 		}
 		got[x.Seq] = x
+		each(len(got))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,11 +13,14 @@ import (
 )
 
 // plain carries over plain TCP, by our own transport.
-type plain struct{ transport *wire.Transport }
+type plain struct {
+	transport *wire.Transport
+	single    bool // a connection for each request
+}
 
 func newPlain(ctx context.Context, p load.Plan) plain {
-	return plain{wire.New(ctx, wire.Options{
-		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader,
+	return plain{single: p.NoKeepAlive, transport: wire.New(ctx, wire.Options{
+		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader, MaxAge: p.MaxAge,
 		// Nobody is to wait for a connection: requests beyond Connections are shed, each of the others
 		// uses one, and may have had one made that came too late for it.
 		MaxConns: 2 * p.Connections,
@@ -29,7 +32,7 @@ func (p plain) close() { p.transport.Close() }
 func (p plain) carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error) {
 	r := (&http.Request{
 		Method: m.Method, URL: m.URL, Host: m.Host, Header: m.Header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Close: p.single,
 	}).WithContext(untimed{ctx, deadline}) //nolint:contextcheck // it is ctx with a deadline
 	if m.Body != "" {
 		r.Body, r.ContentLength = body{strings.NewReader(m.Body)}, int64(len(m.Body))

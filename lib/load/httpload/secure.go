@@ -116,7 +116,7 @@ func (s *secure) dialTLS(ctx context.Context, network, address string) (net.Conn
 }
 
 // tries bounds the connections that are taken for one request of which nothing has been sent yet.
-const tries = 3
+const tries = 10
 
 func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -143,7 +143,7 @@ func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) 
 			t.unsendable = true
 			return nil, t, err
 		}
-		if fresh || try == tries {
+		if fresh && !goingAway(err) || try == tries {
 			return nil, t, err
 		}
 		// Not a byte of it has been written: the connection was closed, or was going away, while the request was not on it.
