@@ -186,6 +186,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Verdict, run.Reasons = rundir.Errored, append([]string{oneLine(j.end.Error)}, run.Reasons...)
 	}
 	run.ExitCode = exitCode(run.Verdict)
+	run.Load.Client = clientOf(s.Load.Client)
 	for _, q := range s.Load.Requests {
 		run.Load.Requests = append(run.Load.Requests, q.Name)
 	}
@@ -208,6 +209,20 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Reasons = []string{}
 	}
 	return run
+}
+
+// clientOf is how load was sent as run.json has it; nil if the scenario says nothing.
+func clientOf(c scenario.Client) *rundir.Client {
+	if c == (scenario.Client{}) {
+		return nil
+	}
+	out := &rundir.Client{
+		Connections: c.Connections, KeepAlive: !c.NoKeepAlive, MaxAge: c.MaxAge.Seconds(), HTTP2: c.HTTP2, Redirects: c.Redirects, Generator: string(c.Generator),
+	}
+	if t := c.TLS; t != nil {
+		out.TLS = &rundir.TLS{CA: t.CA, ServerName: t.ServerName, Insecure: t.Insecure}
+	}
+	return out
 }
 
 // whole has no null where a reader expects a list or a map.

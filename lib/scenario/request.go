@@ -21,6 +21,7 @@ func (b *builder) load(f *fields) Load {
 		Warmup: f.duration("warmup", DefaultWarmup), Timeout: f.duration("timeout", DefaultTimeout),
 		Keys:     uint64(get(f, "keys", int64(0))),
 		Capacity: b.search(f),
+		Client:   b.client(f),
 	}
 	if f.has("rate") && !f.has("for") {
 		b.wrong(b.head(f.node), "load lacks %q", "for").expect("for: %s", duration{})

@@ -23,7 +23,7 @@ var (
 	block       = text{what: "text", loose: true, lines: true}
 	urlPath     = text{what: "a path", pattern: regexp.MustCompile(`^/([^/\s]\S*)?$`), hint: "a path, such as /healthz"}
 	template    = text{what: "a path", pattern: regexp.MustCompile(`^/`), hint: "a path, such as /items or \"/items/{{.Key}}\"; load goes to the target's ingress and nowhere else"}
-	ingress     = text{what: "an address", hint: "http://SERVICE:PORT, such as http://lb:8080"}
+	ingress     = text{what: "an address", hint: "http://SERVICE:PORT or https://SERVICE:PORT, such as http://lb:8080"}
 	nonEmpty    = regexp.MustCompile(`.`)
 )
 
@@ -135,7 +135,7 @@ func armKeys(faults form) *keys {
 func loadKeys() *keys {
 	return &keys{
 		name: "load", brief: "a mapping, such as {rate: 300/s, for: 60s, requests: [GET /]}", groups: []string{"rate"},
-		list: []key{
+		list: append([]key{
 			{name: "rate", doc: "requests sent, on schedule however slow the answers are", form: rate{1e6}, group: "rate"},
 			{name: "capacity", doc: "a search for the highest rate, instead of a rate", form: capacityKeys(), group: "rate"},
 			{name: "for", doc: "how long load is measured; the warm-up comes before it; required with a rate", form: duration{time.Millisecond, day}},
@@ -146,13 +146,8 @@ func loadKeys() *keys {
 				of: requestForm{either{requestLine, requestKeys(false)}, sessionKeys()}, what: "a list of requests, such as - GET /", min: 1, max: maxRequests,
 			}},
 			{name: "stages", later: true, instead: "rate and for"},
-			{name: "connections", later: true},
-			{name: "keepalive", later: true},
-			{name: "http2", later: true},
-			{name: "tls", later: true},
-			{name: "follow_redirects", later: true},
 			{name: "keys", doc: "how many keys {{.Key}} gives, so that several requests share one", def: "one for each request or session", form: integer{what: "a whole number", min: 1, max: 100_000}},
-		},
+		}, clientKeys()...),
 	}
 }
 
