@@ -18,13 +18,14 @@ func engines() []load.Engine { return []load.Engine{load.Attack} }
 type speech struct {
 	name     string
 	tls, two bool
+	streams  int // that a connection may take; 0: net/http's default
 }
 
 func speeches() []speech {
-	return []speech{{"HTTP 1.1", false, false}, {"TLS", true, false}, {"HTTP 2", true, true}, {"h2c", false, true}}
+	return []speech{{name: "HTTP 1.1"}, {name: "TLS", tls: true}, {name: "HTTP 2", tls: true, two: true}, {name: "h2c", two: true}}
 }
 
-// server makes the server that is spoken to so, and a plan for it.
+// plan starts a truth server that is spoken to so, and makes a plan for it.
 func (w speech) plan(t *testing.T, s *loadtest.Server, rate float64, d time.Duration) load.Plan {
 	t.Helper()
 	s.HTTP2 = w.two
