@@ -27,7 +27,7 @@ func send(ctx context.Context, by carrier, deadline time.Time, m load.Message, c
 		if c != nil {
 			one.Header = c.jar.add(cookieURL(m), m.Header)
 		}
-		resp, t, err := by.carry(ctx, deadline, one) //nolint:bodyclose // the caller closes it
+		resp, t, err := by.carry(ctx, deadline, one)
 		if err != nil {
 			return nil, t, err
 		}

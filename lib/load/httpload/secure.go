@@ -132,7 +132,7 @@ func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) 
 			return nil, t, err
 		}
 		t.on, t.began = l, time.Now()
-		resp, err := l.cc.RoundTrip(request(traced, m, s.single)) //nolint:bodyclose // the caller closes it
+		resp, err := l.cc.RoundTrip(request(traced, m, s.single))
 		if err == nil {
 			return resp, t, nil
 		}

@@ -193,6 +193,7 @@ func (h *session) breakOff(id uint32) (over bool) {
 	case RefuseStream:
 		_ = h.frames.WriteRSTStream(id, http2.ErrCodeRefusedStream)
 		return false
+	case Reset, End, ResetInMid, EndInMid: // with the connection, below
 	case GoAway:
 		h.gone = true
 		for late, in := range h.reads {

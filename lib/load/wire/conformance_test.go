@@ -166,7 +166,7 @@ func (c conformance) check(t *testing.T, piece int) {
 	if method == "" {
 		method = http.MethodGet
 	}
-	resp, body, err := whole(rt, request(t.Context(), method, at+"/", ""))
+	got, err := whole(rt, request(t.Context(), method, at+"/", ""))
 	if c.kind != 0 {
 		is(t, err, c.kind)
 		return
@@ -175,31 +175,38 @@ func (c conformance) check(t *testing.T, piece int) {
 		t.Errorf("in pieces of %d: %v", piece, err)
 		return
 	}
-	if resp.StatusCode != c.status || body != c.body {
-		t.Errorf("in pieces of %d: %d %q, want %d %q", piece, resp.StatusCode, body, c.status, c.body)
+	if got.status != c.status || got.body != c.body {
+		t.Errorf("in pieces of %d: %d %q, want %d %q", piece, got.status, got.body, c.status, c.body)
 	}
 	for name, want := range c.header {
-		if !slices.Equal(resp.Header[name], want) {
-			t.Errorf("in pieces of %d: %s: %q, want %q", piece, name, resp.Header[name], want)
+		if !slices.Equal(got.header[name], want) {
+			t.Errorf("in pieces of %d: %s: %q, want %q", piece, name, got.header[name], want)
 		}
 	}
-	if !maps.EqualFunc(resp.Trailer, c.trailer, slices.Equal) {
-		t.Errorf("in pieces of %d: trailer %v, want %v", piece, resp.Trailer, c.trailer)
+	if !maps.EqualFunc(got.trailer, c.trailer, slices.Equal) {
+		t.Errorf("in pieces of %d: trailer %v, want %v", piece, got.trailer, c.trailer)
 	}
-	_, turn, err := whole(rt, request(t.Context(), http.MethodGet, at+"/again", ""))
-	if err != nil || turn != map[bool]string{true: "2", false: "1"}[c.kept] {
-		t.Errorf("in pieces of %d: the next request is number %s on its connection (%v), kept: %v", piece, turn, err, c.kept)
+	next, err := whole(rt, request(t.Context(), http.MethodGet, at+"/again", ""))
+	if err != nil || next.body != map[bool]string{true: "2", false: "1"}[c.kept] {
+		t.Errorf("in pieces of %d: the next request is number %s on its connection (%v), kept: %v", piece, next.body, err, c.kept)
 	}
 }
 
+// A read is what was read of a whole answer.
+type read struct {
+	status          int
+	body            string
+	header, trailer http.Header
+}
+
 // whole does an exchange and reads all of it.
-func whole(rt http.RoundTripper, r *http.Request) (*http.Response, string, error) {
+func whole(rt http.RoundTripper, r *http.Request) (read, error) {
 	resp, err := rt.RoundTrip(r)
 	if err != nil {
-		return nil, "", err
+		return read{}, err
 	}
 	body, err := io.ReadAll(resp.Body)
-	return resp, string(body), errors.Join(err, resp.Body.Close())
+	return read{resp.StatusCode, string(body), resp.Header, resp.Trailer}, errors.Join(err, resp.Body.Close())
 }
 
 // serve writes the answer in pieces of that many bytes to every request, but to /again, which is told its number on the connection.
@@ -272,9 +279,9 @@ func TestAnswerThatNobodyAskedFor(t *testing.T) {
 	})
 	rt := conforming(t)
 	for _, path := range []string{"/first", "/second"} {
-		resp, body, err := whole(rt, request(t.Context(), http.MethodGet, "http://"+at+path, ""))
-		if err != nil || resp.StatusCode != http.StatusOK || body != "1" {
-			t.Errorf("%s: %v, %q, %v", path, resp, body, err)
+		got, err := whole(rt, request(t.Context(), http.MethodGet, "http://"+at+path, ""))
+		if err != nil || got.status != http.StatusOK || got.body != "1" {
+			t.Errorf("%s: %+v, %v", path, got, err)
 		}
 		<-said
 	}
@@ -299,7 +306,7 @@ func TestExpectContinue(t *testing.T) {
 		})
 		r := request(t.Context(), http.MethodPost, "http://"+at+"/", "hello")
 		r.Header.Set("Expect", "100-continue")
-		resp, body, err := whole(conforming(t), r)
+		got, err := whole(conforming(t), r)
 		switch {
 		case err != nil:
 			// The server closed with the body unread, which is a reset; it may overtake the answer.
@@ -307,11 +314,11 @@ func TestExpectContinue(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		case name == "refuses":
-			if resp.StatusCode != http.StatusExpectationFailed {
-				t.Errorf("%s: %v", name, resp.Status)
+			if got.status != http.StatusExpectationFailed {
+				t.Errorf("%s: %+v", name, got)
 			}
-		case resp.StatusCode != http.StatusOK || body != "hello" || resp.Header.Get("X-Expect") != "100-continue":
-			t.Errorf("%s: %s, %q, %v", name, resp.Status, body, resp.Header)
+		case got.status != http.StatusOK || got.body != "hello" || got.header.Get("X-Expect") != "100-continue":
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
@@ -337,7 +344,7 @@ func TestEndlessAnswers(t *testing.T) {
 				return false
 			})
 			begun := time.Now()
-			_, _, err := whole(conforming(t), request(t.Context(), http.MethodGet, "http://"+at+"/", ""))
+			_, err := whole(conforming(t), request(t.Context(), http.MethodGet, "http://"+at+"/", ""))
 			is(t, err, wire.Protocol)
 			if time.Since(begun) > 30*time.Second {
 				t.Errorf("given up after %v", time.Since(begun))
