@@ -1,6 +1,6 @@
-// Package httpload sends load over HTTP/1.1 with vegeta's attacker: one attacker
-// an attack, our schedule under its pacer, our transport under its client, which over
-// TLS is net/http's with its replays found out.
+// Package httpload sends load over HTTP with vegeta's attacker: one attacker
+// an attack, our schedule under its pacer, and under its client what carries the requests. Plain HTTP/1.1 goes by our own
+// transport; TLS and HTTP/2 by single connections of net/http's, in a pool of ours, because its own sends requests again.
 //
 // What it must not do, because the numbers would lie: send a request twice, as
 // net/http does on its own with a GET whose connection died; measure from when a

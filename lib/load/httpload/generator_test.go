@@ -307,6 +307,8 @@ func TestBadPlans(t *testing.T) {
 		"method":          func(p *load.Plan) { p.Requests[0].Method = "GE T" },
 		"path":            func(p *load.Plan) { p.Requests[0].Path = "x" },
 		"weight":          func(p *load.Plan) { p.Requests[0].Weight = -1 },
+		"redirects":       func(p *load.Plan) { p.Redirects = load.MaxRedirects + 1 },
+		"certificates":    func(p *load.Plan) { p.TLS = &load.TLS{CA: "none"} },
 		"in-flight bound": func(p *load.Plan) { p.Connections = 0 },
 	} {
 		p := good

@@ -237,9 +237,34 @@ func TestSilentConnection(t *testing.T) {
 	}
 }
 
+// A server that does not take connections in keeps its clients waiting, to their deadlines and no longer; the next ones connect anew.
+func TestHandshakeThatHangs(t *testing.T) {
+	for _, w := range speeches() {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			back, p := w.httptest(t, fine, 50, 1500*time.Millisecond)
+			door := newFunnel(t, back.Listener.Addr().String())
+			door.shut.Store(true)
+			p.Dial, p.Timeout = door.Addr().String(), 300*time.Millisecond
+			time.AfterFunc(600*time.Millisecond, func() { door.shut.Store(false) })
+			got := run(t, p)
+			n := classes(got)
+			if n[record.Timeout] < 10 || n[record.OK] < 15 || n[record.OK]+n[record.Timeout] != 75 {
+				t.Errorf("%v", n)
+			}
+			for _, x := range got {
+				if x.Class == record.Timeout && x.Done != x.Due+p.Timeout {
+					t.Errorf("due %v, timed out at %v", x.Due, x.Done)
+				}
+			}
+		})
+	}
+}
+
 // A funnel passes on what comes, until it is frozen: then nothing of the connections that there are.
 type funnel struct {
 	net.Listener
+	shut  atomic.Bool // of a new connection nothing is passed on
 	mu    sync.Mutex
 	gates []*gate
 }
@@ -267,6 +292,7 @@ func newFunnel(t *testing.T, to string) *funnel {
 				continue
 			}
 			g := new(gate)
+			g.shut.Store(f.shut.Load())
 			f.mu.Lock()
 			f.gates = append(f.gates, g)
 			f.mu.Unlock()
