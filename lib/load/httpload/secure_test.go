@@ -3,6 +3,7 @@ package httpload_test
 import (
 	"encoding/pem"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -45,6 +46,7 @@ func (w speech) httptest(t *testing.T, h http.HandlerFunc, rate float64, d time.
 			s.conns.Add(1)
 		}
 	}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.EnableHTTP2 = w.two
 	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: w.streams}
 	s.Config.Protocols = new(http.Protocols)
