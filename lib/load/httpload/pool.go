@@ -51,7 +51,8 @@ type pool struct {
 type link struct {
 	cc      *http.ClientConn
 	nc      *conn
-	two     bool // HTTP/2: several requests at once
+	preface *prefaced // of HTTP/2
+	two     bool      // HTTP/2: several requests at once
 	expires time.Time
 
 	// Guarded by the pool's lock.
@@ -309,13 +310,16 @@ func (p *pool) dial() {
 	})
 }
 
-// add takes in a connection. An error is that of one that was closed as soon as it was open.
+// add takes in a connection. An error is that of one that was over as soon as it was open.
 func (p *pool) add(l *link) error {
 	l.fresh, l.ready, l.idle = true, true, time.Now()
 	l.expires = l.idle.Add(lifetime(p.age, p.made))
 	p.made++
 	p.links[l] = true
 	err := l.nc.failure()
+	if err == nil {
+		err = l.cc.Err() // what came is not what it should be
+	}
 	if err != nil || p.closed {
 		p.remove(l)
 		return err

@@ -70,7 +70,7 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
 
-// opened is the key in a dial's context of where the connection made is to be noted.
+// opened is the key in a dial's context of the link that the connection is made for.
 type opened struct{}
 
 // open makes a connection, within its own limit.
@@ -78,29 +78,58 @@ func (s *secure) open(ctx context.Context) (*link, error) {
 	ctx, stop := context.WithTimeout(ctx, s.connect)
 	defer stop()
 	l := &link{two: s.two}
-	cc, err := s.transport.NewClientConn(context.WithValue(ctx, opened{}, &l.nc), s.scheme, s.address)
+	cc, err := s.transport.NewClientConn(context.WithValue(ctx, opened{}, l), s.scheme, s.address)
 	if err != nil {
 		return nil, err
 	}
 	l.cc = cc
-	return l, nil
+	if !s.two {
+		return l, nil
+	}
+	select {
+	case <-l.preface.known:
+		return l, nil
+	case <-ctx.Done():
+		_ = l.nc.Close()
+		_ = cc.Close()
+		return nil, fmt.Errorf("wait for the SETTINGS of %s: %w", s.address, ctx.Err())
+	}
 }
 
-// dial connects by TCP. There is no local address: binding first would take a port for all destinations.
+// dial connects without TLS.
 func (s *secure) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	c, err := s.tcp(ctx, network)
+	if err != nil {
+		return nil, err
+	}
+	return s.made(ctx, c), nil
+}
+
+// tcp connects. There is no local address: binding first would take a port for all destinations.
+func (s *secure) tcp(ctx context.Context, network string) (*conn, error) {
 	nc, err := new(net.Dialer).DialContext(ctx, network, s.address)
 	if err != nil {
 		return nil, err
 	}
 	c := &conn{Conn: nc}
-	if at, ok := ctx.Value(opened{}).(**conn); ok {
-		*at = c
+	if l, ok := ctx.Value(opened{}).(*link); ok {
+		l.nc = c
 	}
 	return c, nil
 }
 
-func (s *secure) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
-	nc, err := s.dial(ctx, network, address)
+// made is a connection as net/http takes it. For HTTP/2 it does not ask whether there is TLS: we have seen to that.
+func (s *secure) made(ctx context.Context, c net.Conn) net.Conn {
+	l, ok := ctx.Value(opened{}).(*link)
+	if !ok || !s.two {
+		return c
+	}
+	l.preface = &prefaced{Conn: c, known: make(chan struct{})}
+	return l.preface
+}
+
+func (s *secure) dialTLS(ctx context.Context, network, _ string) (net.Conn, error) {
+	nc, err := s.tcp(ctx, network)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +141,7 @@ func (s *secure) dialTLS(ctx context.Context, network, address string) (net.Conn
 		_ = nc.Close()
 		return nil, fmt.Errorf("TLS handshake with %s: %w", s.address, err)
 	}
-	return c, nil
+	return s.made(ctx, c), nil
 }
 
 // tries bounds the connections that are taken for one request of which nothing has been sent yet.
