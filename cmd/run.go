@@ -158,6 +158,9 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 			fmt.Fprintf(b, "          %s\n", reports.ClosedNote)
 		}
 	}
+	if how := s.Load.Client.String(); how != "" {
+		fmt.Fprintf(b, "client    %s\n", how)
+	}
 	for _, one := range s.Load.Sessions {
 		fmt.Fprintf(b, "session   %s: %s, %v apart: %s\n", one.Name, count(one.Steps, "step"), one.Think, stepNames(s.Load.Requests[one.First:one.First+one.Steps]))
 	}

@@ -183,6 +183,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Verdict, run.Reasons = rundir.Errored, append([]string{oneLine(j.end.Error)}, run.Reasons...)
 	}
 	run.ExitCode = exitCode(run.Verdict)
+	run.Load.Client = clientOf(s.Load.Client)
 	for _, q := range s.Load.Requests {
 		run.Load.Requests = append(run.Load.Requests, q.Name)
 	}
@@ -225,6 +226,20 @@ func loadOf(l scenario.Load) rundir.Load {
 		out.Stages = append(out.Stages, rundir.Stage{
 			Rate: g.Rate, To: g.To, Swing: g.Swing, Period: g.Period.Seconds(), Users: g.Users, Think: g.Think.Seconds(), For: g.For.Seconds(),
 		})
+	}
+	return out
+}
+
+// clientOf is how load was sent as run.json has it; nil if the scenario says nothing.
+func clientOf(c scenario.Client) *rundir.Client {
+	if c == (scenario.Client{}) {
+		return nil
+	}
+	out := &rundir.Client{
+		Connections: c.Connections, KeepAlive: !c.NoKeepAlive, MaxAge: c.MaxAge.Seconds(), HTTP2: c.HTTP2, Redirects: c.Redirects, Generator: string(c.Generator),
+	}
+	if t := c.TLS; t != nil {
+		out.TLS = &rundir.TLS{CA: t.CA, ServerName: t.ServerName, Insecure: t.Insecure}
 	}
 	return out
 }

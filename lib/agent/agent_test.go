@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -179,6 +180,16 @@ func TestProbe(t *testing.T) {
 	frozen := serve(t, &loadtest.Server{Delay: time.Minute})
 	gone := serve(t, &loadtest.Server{})
 	_ = gone.Close()
+	prior := serve(t, &loadtest.Server{HTTP2: true})
+	encrypted := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 && r.URL.Path == "/two" {
+			w.WriteHeader(http.StatusHTTPVersionNotSupported)
+		}
+	}))
+	encrypted.EnableHTTP2 = true
+	encrypted.StartTLS()
+	defer encrypted.Close()
+	trust := &load.TLS{CA: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw}))}
 	c := dial(t, start(t, "good"))
 	for _, x := range []struct {
 		what  string
@@ -193,6 +204,14 @@ func TestProbe(t *testing.T) {
 		{"frozen, connect", agent.Probe{URL: "http://" + frozen.Address()}, ""},
 		{"nobody", agent.Probe{URL: "http://" + gone.Address()}, "refused"},
 		{"no host", agent.Probe{URL: "/"}, "want one such as"},
+		{"HTTP/2 by prior knowledge", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/", HTTP2: true}, ""},
+		{"HTTP/1.1 where HTTP/2 is", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/"}, "probe: GET"},
+		{"TLS", agent.Probe{URL: encrypted.URL, Path: "/", TLS: trust}, ""},
+		{"TLS and HTTP/2", agent.Probe{URL: encrypted.URL, Path: "/two", TLS: trust, HTTP2: true}, ""},
+		{"TLS and not HTTP/2", agent.Probe{URL: encrypted.URL, Path: "/two", TLS: trust}, "status 505"},
+		{"stranger's certificate", agent.Probe{URL: encrypted.URL, Path: "/"}, "certificate"},
+		{"any certificate", agent.Probe{URL: encrypted.URL, Path: "/", TLS: &load.TLS{Insecure: true}}, ""},
+		{"other name", agent.Probe{URL: encrypted.URL, Path: "/", TLS: &load.TLS{CA: trust.CA, ServerName: "a.example"}}, "a.example"},
 		{"no such name", agent.Probe{URL: "http://no-such-name.invalid"}, "no-such-name"},
 	} {
 		err := c.Probe(t.Context(), x.probe)

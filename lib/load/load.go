@@ -62,6 +62,9 @@ type TLS struct {
 	Insecure   bool   `json:"insecure,omitempty"`    // any certificate will do
 }
 
+// MaxRedirects is how many redirects a request can be told to follow.
+const MaxRedirects = 10
+
 // An Engine is a way to send load. The results are of one kind.
 type Engine string
 
@@ -121,6 +124,11 @@ func (p Plan) Check() error {
 		return fmt.Errorf("%d connections: must be above 0", p.Connections)
 	case p.Schedule.Closed() && (len(p.Sessions) > 0 || len(p.Verify) > 0 || p.Keys > 0):
 		return fmt.Errorf("users with sessions, verification or keys: these are functions of a request's number, and when a user sends is not")
+	case p.Redirects < 0 || p.Redirects > MaxRedirects:
+		return fmt.Errorf("%d redirects to follow: must be from 0 to %d", p.Redirects, MaxRedirects)
+	}
+	if err := p.TLS.Check(); err != nil {
+		return fmt.Errorf("certificates to trust: %w", err)
 	}
 	return nil
 }

@@ -99,12 +99,24 @@ func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 	for _, v := range p.Scenario.Verify {
 		verify = append(verify, v.Verify)
 	}
-	return load.Plan{
+	return withClient(l.Client, load.Plan{
 		Verify: verify, Keys: l.Keys,
 		Schedule: when, Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests, Sessions: l.Sessions,
 		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,
 		Connections: inflight(when, l.Timeout), Env: arm.Env,
+	})
+}
+
+// withClient is a load that is sent as the scenario says.
+func withClient(c scenario.Client, p load.Plan) load.Plan {
+	if c.Connections > 0 {
+		p.Connections = c.Connections
 	}
+	p.NoKeepAlive, p.MaxAge, p.HTTP2, p.Redirects, p.Engine = c.NoKeepAlive, c.MaxAge, c.HTTP2, c.Redirects, c.Generator
+	if t := c.TLS; t != nil {
+		p.TLS = &load.TLS{CA: t.Certificates, ServerName: t.ServerName, Insecure: t.Insecure}
+	}
+	return p
 }
 
 // inflight is how many requests can be open at once if the target answers none at the highest rate, and a

@@ -150,6 +150,25 @@ type Load struct {
 	Timeout  float64  `json:"timeout"`
 	Requests []string `json:"requests"`
 	Capacity *Search  `json:"capacity,omitempty"` // then rate and for are 0
+	Client   *Client  `json:"client,omitempty"`
+}
+
+// Client is how the load was sent, where the scenario says it.
+type Client struct {
+	Connections int     `json:"connections,omitempty"`
+	KeepAlive   bool    `json:"keepalive"`
+	MaxAge      float64 `json:"max_age,omitempty"`
+	HTTP2       bool    `json:"http2"`
+	TLS         *TLS    `json:"tls,omitempty"`
+	Redirects   int     `json:"follow_redirects,omitempty"`
+	Generator   string  `json:"generator,omitempty"`
+}
+
+// TLS is how an https ingress was talked to.
+type TLS struct {
+	CA         string `json:"ca,omitempty"` // the file's path
+	ServerName string `json:"server_name,omitempty"`
+	Insecure   bool   `json:"insecure"`
 }
 
 // A Model says who decides when requests are sent.

@@ -19,6 +19,7 @@ func (b *builder) load(f *fields) Load {
 		Schedule: b.schedule(f), Timeout: f.duration("timeout", DefaultTimeout),
 		Keys:     uint64(get(f, "keys", int64(0))),
 		Capacity: b.search(f),
+		Client:   b.client(f),
 	}
 	named := make(map[string]*yaml.Node)
 	once := func(what, name string, n *yaml.Node, instead string) {

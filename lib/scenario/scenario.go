@@ -72,6 +72,7 @@ type Load struct {
 	Requests []load.Request // the steps of sessions among them
 	Sessions []load.Session
 	Capacity *Capacity // nil: Schedule says it
+	Client   Client    // how it is sent
 }
 
 // A Capacity is a search for the highest rate, instead of a rate.

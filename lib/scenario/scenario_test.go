@@ -369,3 +369,40 @@ func TestRandom(t *testing.T) {
 		t.Errorf("kill draws %v", none)
 	}
 }
+
+// How load is sent, every key of it, and what stands for what is not said.
+func TestClient(t *testing.T) {
+	c := parse(t, "testdata/valid/client.yaml").Load.Client
+	tls := c.TLS
+	if tls == nil {
+		t.Fatal("no TLS")
+	}
+	checkEqual(t, "tls", []any{tls.CA, tls.ServerName, tls.Insecure}, []any{"certs/ca.pem", "shop.example", false})
+	if e := tls.WrongCA("not there"); e.Error() != "testdata/valid/client.yaml:16:13: not there" || e.Source == "" {
+		t.Errorf("%+v", e)
+	}
+	said := "HTTP/2, certificates signed by those in certs/ca.pem, certificate of shop.example, at most 64 streams, " +
+		"connections at most 1m30s old, up to 10 redirects followed, by turbo"
+	if c.String() != said {
+		t.Errorf("%s\nwant %s", c, said)
+	}
+	c.TLS = nil
+	checkEqual(t, "client", c, scenario.Client{Connections: 64, MaxAge: 90 * time.Second, HTTP2: true, Redirects: 10, Generator: load.Turbo})
+	checkEqual(t, "nothing said", parse(t, "testdata/valid/smallest.yaml").Load.Client, scenario.Client{})
+	other := `
+version: 1
+name: other
+target: {compose: compose.yaml, ingress: "https://lb"}
+load: {rate: 10/s, for: 1s, requests: [GET /], keepalive: false, tls: {insecure: true}, follow_redirects: 2, http2: false, connections: 5}
+`
+	s, err := scenario.Parse("other.yaml", []byte(other), kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Load.Client.String(); got != "any certificate, at most 5 connections, a connection for each request, up to 2 redirects followed" {
+		t.Error(got)
+	}
+	if s.Arms[0].Ingress.String() != "https://lb" {
+		t.Error(s.Arms[0].Ingress)
+	}
+}

@@ -306,7 +306,8 @@ func (r *run) ready(ctx context.Context, client *agent.Client) (dial string, err
 
 // probe asks whether the target answers.
 func (r *run) probe(dial string) agent.Probe {
-	return agent.Probe{URL: r.Plan.Load.Ingress, Dial: dial, Path: r.Ready.Path, Timeout: probeLimit}
+	l := r.Plan.Load
+	return agent.Probe{URL: l.Ingress, Dial: dial, Path: r.Ready.Path, Timeout: probeLimit, HTTP2: l.HTTP2, TLS: l.TLS}
 }
 
 // answers waits until the target answers at the address that its ingress has.
