@@ -170,7 +170,9 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		return record.Generator{}, err
 	}
 	done := record.Generator{Scheduled: p.Rate.Count()}
+	var account record.Account
 	binner := record.NewBinner(p.Rate.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
+		account.Add(&b)
 		s.out.put(reply{ID: id, Bin: &b})
 	})
 	var ledger *load.Ledger
@@ -183,37 +185,70 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		}
 		ledger, h = load.NewLedger(p.Rate), newHistories(p, turns)
 	}
-	var counted, refused atomic.Uint64
-	before, _ := usage()
-	err := s.generator.Generate(ctx, p,
-		func(zero time.Time) { s.out.put(reply{ID: id, Started: zero.UnixNano()}) },
-		func(x record.Sample) {
-			if binner.Add(x) {
-				counted.Add(1)
-				if ledger != nil {
-					ledger.Set(x.Seq, load.OutcomeOf(x))
-					h.note(x)
-				}
-			} else {
-				refused.Add(1)
-			}
-		})
+	binner.Watch(func(x *record.Sample) {
+		if ledger != nil {
+			ledger.Set(x.Seq, load.OutcomeOf(*x))
+			h.note(*x)
+		}
+	})
+	self := look()
+	tended := tend(binner, self)
+	err := s.generator.Generate(ctx, p, func(zero time.Time) { s.out.put(reply{ID: id, Started: zero.UnixNano()}) }, binner.Put)
+	tended()
+	binner.Flush()
+	told, refused := binner.Counts()
 	if err == nil {
 		binner.Close()
 	}
-	after, rss := usage()
-	done.Counted, done.CPU, done.MaxRSS = counted.Load(), after-before, rss
+	done.Counted, done.Agents = told, 1
+	self.tell(&done)
 	if g, ok := s.generator.(load.Gauge); ok {
 		done.Inflight = g.Peak()
 	}
-	if n := refused.Load(); n > 0 && err == nil {
-		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", n)
+	if c, ok := s.generator.(load.Chooser); ok {
+		done.Engine = string(c.Chosen())
 	}
-	done.Complete = err == nil && done.Counted == done.Scheduled
+	if refused > 0 && err == nil {
+		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", refused)
+	}
+	if err == nil {
+		err = account.Check(done)
+	}
+	done.Complete = err == nil
 	if ledger != nil && done.Complete {
 		s.wrote = &written{plan: p, ledger: ledger, histories: h}
 	}
 	return done, err
+}
+
+const (
+	flushEvery = 50 * time.Millisecond
+	lookEvery  = 10 // flushes
+)
+
+// tend flushes the bins and looks at ourselves until it is told to end, which it does before the function it returns does.
+func tend(b *record.Binner, s *self) (end func()) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(flushEvery)
+		defer tick.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			b.Flush()
+			if n%lookEvery == 0 {
+				s.again()
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-ended
+	}
 }
 
 func text(err error) string {

@@ -123,7 +123,7 @@ type Expect struct {
 // A Generator sends a plan's requests.
 type Generator interface {
 	// Generate sends every request of the plan when it is due and emits one sample for each, from
-	// any goroutine. It calls started with the wall-clock time of zero, before the first
+	// any goroutine: emit never waits long. It calls started with the wall-clock time of zero, before the first
 	// request. It returns when every request has its sample, or soon after ctx is done.
 	Generate(ctx context.Context, p Plan, started func(zero time.Time), emit func(record.Sample)) error
 }
@@ -132,6 +132,12 @@ type Generator interface {
 type Gauge interface {
 	// Peak is the most requests that were open at once in the latest Generate.
 	Peak() int
+}
+
+// A Chooser is a [Generator] that knows how it sent.
+type Chooser interface {
+	// Chosen is the engine of the latest Generate.
+	Chosen() Engine
 }
 
 // Check reports what makes the plan one that cannot be sent.

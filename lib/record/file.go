@@ -22,6 +22,8 @@ type line struct {
 	Fault     *Fault     `json:"fault,omitempty"`
 	Writes    *Writes    `json:"writes,omitempty"`
 	History   *History   `json:"history,omitempty"`
+	Failure   *Example   `json:"failure,omitempty"`
+	Slow      *Example   `json:"slow,omitempty"`
 	Problem   *string    `json:"problem,omitempty"`
 	Generator *Generator `json:"generator,omitempty"` // the last line: without it the file is cut off
 }
@@ -58,6 +60,12 @@ func (r *Recording) Write(w io.Writer) error {
 	}
 	for i := range r.Histories {
 		errs = append(errs, put(line{History: &r.Histories[i]}))
+	}
+	for i := range r.Failures {
+		errs = append(errs, put(line{Failure: &r.Failures[i]}))
+	}
+	for i := range r.Slowest {
+		errs = append(errs, put(line{Slow: &r.Slowest[i]}))
 	}
 	for i := range r.Problems {
 		errs = append(errs, put(line{Problem: &r.Problems[i]}))
@@ -106,6 +114,10 @@ func Read(src io.Reader) (*Recording, error) {
 			r.Writes = append(r.Writes, *l.Writes)
 		case l.History != nil:
 			r.Histories = append(r.Histories, *l.History)
+		case l.Failure != nil:
+			r.Failures = append(r.Failures, *l.Failure)
+		case l.Slow != nil:
+			r.Slowest = append(r.Slowest, *l.Slow)
 		case l.Problem != nil:
 			r.Problems = append(r.Problems, *l.Problem)
 		case l.Generator != nil:

@@ -57,7 +57,7 @@ func TestReadRefuses(t *testing.T) {
 	for what, bad := range map[string]string{
 		"twice":         text + text,
 		"header last":   rest + header + "\n",
-		"other version": strings.Replace(text, `"version":2`, `"version":3`, 1),
+		"other version": strings.Replace(text, `"version":3`, `"version":4`, 1),
 		"unknown line":  header + "\n{\"x\":1}\n" + rest,
 		"no JSON":       header + "\nx\n" + rest,
 		"unknown class": strings.Replace(text, `"ok"`, `"fine"`, 1),

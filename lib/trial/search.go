@@ -103,9 +103,7 @@ func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *re
 	}
 	gen, err := client.Load(ctx, p, started, func(b record.Bin) { h.Bins = append(h.Bins, r.watch.bin(b)) })
 	h.Generator = gen
-	all := &r.rec.Generator
-	all.Scheduled, all.Counted, all.CPU = all.Scheduled+gen.Scheduled, all.Counted+gen.Counted, all.CPU+gen.CPU
-	all.MaxRSS, all.Inflight = max(all.MaxRSS, gen.MaxRSS), max(all.Inflight, gen.Inflight)
+	r.rec.Generator.Then(gen)
 	if err != nil {
 		if ctx.Err() == nil {
 			err = fmt.Errorf("send the load at %s: %w", perSecond(h.Rate), err)

@@ -24,6 +24,7 @@ type Generator struct {
 var (
 	_ load.Generator = (*Generator)(nil)
 	_ load.Gauge     = (*Generator)(nil)
+	_ load.Chooser   = (*Generator)(nil)
 )
 
 // lead is the time between started and the first request: for the receiver to
@@ -32,6 +33,9 @@ const lead = 50 * time.Millisecond
 
 // Peak is the most requests that were open at once in the latest Generate.
 func (g *Generator) Peak() int { return int(g.peak.Load()) }
+
+// Chosen is [load.Attack]: there is no other.
+func (*Generator) Chosen() load.Engine { return load.Attack }
 
 // Generate sends every request of the plan when it is due. Once ctx is done it sends
 // nothing more, breaks off what is open, and returns within about 0.1 s: requests that
