@@ -53,6 +53,7 @@ func (s *sheet) makeChecks() []check {
 		s.checkRecordings(), s.checkSchedule(), s.checkOwn(), s.checkTrials(), s.checkProof(),
 		s.checkDecides(), s.checkEdges(), s.checkLag(), s.checkExcused(), s.checkBlocks(),
 	}
+	all = append(all, s.checkGenerator()...)
 	if s.searches() {
 		all = append(all, s.checkHolds())
 	}
@@ -290,7 +291,7 @@ func (s *sheet) checkExcused() check {
 		}
 	})
 	return check{
-		means: "Bad ones that left the generator more than a tenth of their timeout late: what its lag could have spoiled at most.",
+		means: "Bad ones that the generator was late with by more than a tenth of their timeout (slow ones: of their response time): what its lag could have spoiled at most.",
 		name:  "Bad requests that a punctual generator might have saved",
 		bound: "printed, not judged", state: printed, found: count(n) + " of " + count(bad),
 	}

@@ -127,15 +127,22 @@ func (c *Client) Fetch(ctx context.Context, f Fetch) (Fetched, error) {
 	return *r.Fetched, nil
 }
 
+// A Sent is what came of a load, beside its bins.
+type Sent struct {
+	record.Generator // what the generator says of itself
+
+	Slowest []record.Example // see [record.Recording]
+}
+
 // Load has the agent send a plan's load. It calls started with the zero of the
 // schedule, on the agent's clock, and bin with each bin once that is complete, one call at a
-// time, in no order. It returns what the generator says of itself.
+// time, in no order.
 //
 // When ctx is done the load is broken off and the error is ctx's; bins are then missing.
-func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.Time), bin func(record.Bin)) (record.Generator, error) {
+func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.Time), bin func(record.Bin)) (Sent, error) {
 	id, k, err := c.send(command{Load: &p})
 	if err != nil {
-		return record.Generator{}, err
+		return Sent{}, err
 	}
 	defer c.forget(id, k)
 	r, err := c.follow(ctx, id, k, "load", func(r reply) {
@@ -147,7 +154,7 @@ func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.T
 		}
 	})
 	if err != nil {
-		return record.Generator{}, err
+		return Sent{}, err
 	}
 	return finish(ctx, r)
 }
@@ -208,10 +215,10 @@ func (c *Client) Verify(ctx context.Context, problem string, progress func(Progr
 	return r.Writes, histories, nil
 }
 
-func finish(ctx context.Context, r reply) (record.Generator, error) {
-	var g record.Generator
+func finish(ctx context.Context, r reply) (Sent, error) {
+	g := Sent{Slowest: r.Slowest}
 	if r.Done != nil {
-		g = *r.Done
+		g.Generator = *r.Done
 	}
 	switch {
 	case g.Complete:

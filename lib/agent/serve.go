@@ -162,14 +162,14 @@ func (s *server) quick(id uint64, f func() (reply, error)) {
 func (s *server) load(ctx context.Context, id uint64, p load.Plan) {
 	done, err := s.generate(ctx, id, p)
 	s.loading.Store(0)
-	s.out.put(reply{ID: id, Done: &done, Error: text(err), End: true})
+	s.out.put(reply{ID: id, Done: &done.Generator, Slowest: done.Slowest, Error: text(err), End: true})
 }
 
-func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.Generator, error) {
+func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, error) {
 	if err := p.Check(); err != nil {
-		return record.Generator{}, err
+		return Sent{}, err
 	}
-	done := record.Generator{Scheduled: p.Rate.Count()}
+	done := Sent{Generator: record.Generator{Scheduled: p.Rate.Count()}}
 	var account record.Account
 	binner := record.NewBinner(p.Rate.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
 		account.Add(&b)
@@ -181,7 +181,7 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 	if len(p.Verify) > 0 {
 		turns, err := p.Templates()
 		if err != nil {
-			return record.Generator{}, err
+			return Sent{}, err
 		}
 		ledger, h = load.NewLedger(p.Rate), newHistories(p, turns)
 	}
@@ -201,7 +201,8 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		binner.Close()
 	}
 	done.Counted, done.Agents = told, 1
-	self.tell(&done)
+	done.Slowest = binner.Slowest()
+	self.tell(&done.Generator)
 	if g, ok := s.generator.(load.Gauge); ok {
 		done.Inflight = g.Peak()
 	}
@@ -212,7 +213,7 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.G
 		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", refused)
 	}
 	if err == nil {
-		err = account.Check(done)
+		err = account.Check(done.Generator)
 	}
 	done.Complete = err == nil
 	if ledger != nil && done.Complete {

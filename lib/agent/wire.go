@@ -9,7 +9,7 @@ import (
 
 // protocol is the version of the wire. Both ends are the same binary, unless something is
 // very wrong.
-const protocol = 2
+const protocol = 3
 
 const (
 	maxLine   = 16 << 20        // bytes in one line, either way
@@ -42,6 +42,7 @@ type reply struct {
 	Started   int64             `json:"started,omitempty"` // zero of the load, ns since 1970
 	Bin       *record.Bin       `json:"bin,omitempty"`
 	Done      *record.Generator `json:"done,omitempty"`
+	Slowest   []record.Example  `json:"slowest,omitempty"` // with Done
 	Progress  *Progress         `json:"progress,omitempty"`
 	Writes    []record.Writes   `json:"writes,omitempty"`
 	Histories []record.History  `json:"histories,omitempty"`

@@ -43,6 +43,7 @@ func (g *Generator) Beside(o Generator) {
 	g.MaxRSS, g.Inflight, g.Agents = g.MaxRSS+o.MaxRSS, g.Inflight+o.Inflight, g.Agents+o.Agents
 	g.Took, g.Stolen = max(g.Took, o.Took), max(g.Stolen, o.Stolen)
 	g.Throttled, g.Throttles = max(g.Throttled, o.Throttled), max(g.Throttles, o.Throttles)
+	g.Complete = g.Complete && o.Complete
 }
 
 func (g *Generator) add(o Generator) {

@@ -101,9 +101,12 @@ func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *re
 			r.Hooks.Started(at.Add(-offset))
 		}
 	}
-	gen, err := client.Load(ctx, p, started, func(b record.Bin) { h.Bins = append(h.Bins, r.watch.bin(b)) })
-	h.Generator = gen
-	r.rec.Generator.Then(gen)
+	found, err := client.Load(ctx, p, started, func(b record.Bin) {
+		b.TakeExamples() // what fails beyond the capacity is no finding
+		h.Bins = append(h.Bins, r.watch.bin(b))
+	})
+	h.Generator = found.Generator
+	r.rec.Generator.Then(found.Generator)
 	if err != nil {
 		if ctx.Err() == nil {
 			err = fmt.Errorf("send the load at %s: %w", perSecond(h.Rate), err)

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/agent"
+	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/linear"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
@@ -219,14 +220,15 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 		}
 		zero <- here
 	}
-	gen, err := client.Load(loadCtx, p, started, func(b record.Bin) {
+	found, err := client.Load(loadCtx, p, started, func(b record.Bin) {
+		r.rec.Failures = append(r.rec.Failures, b.TakeExamples()...)
 		b = r.watch.bin(b)
 		r.rec.Bins = append(r.rec.Bins, b)
 		if in.seconds != nil {
 			in.seconds.bin(b)
 		}
 	})
-	r.rec.Generator = gen
+	r.rec.Generator, r.rec.Slowest = found.Generator, found.Slowest
 	if err != nil {
 		cancel() // the injector undoes what it has done, and ends
 	}
@@ -356,5 +358,6 @@ func (r *run) finish(ctx context.Context) *record.Recording {
 	r.watch.finish(r.rec)
 	r.rec.Nodes = append(r.rec.Nodes, r.late()...)
 	r.rec.Sort()
+	r.rec.Failures = analysis.Of(r.rec).Examples(r.rec.Failures)
 	return r.rec
 }
