@@ -65,7 +65,7 @@
 // proxy that accepts for the dead, and half of the latency at 1,000/s. The ingress is resolved once, before the
 // load, so that a name service that forgets a dead balancer is not taken for the balancer's own behaviour.
 //
-// Requests are summed into bins of 100 ms where they are made ([github.com/tutti-bench/tutti/lib/record.Binner]), so
+// Requests are summed into bins of 100 ms where they are made ([github.com/tutti-bench/tutti/lib/record.Binner]), in batches and without allocating, so
 // memory is bounded by duration × groups. The bins are the grid of phases and of recovery; first errors and silences
 // keep their exact times.
 //

@@ -127,6 +127,9 @@ func (c *Client) Fetch(ctx context.Context, f Fetch) (Fetched, error) {
 	return *r.Fetched, nil
 }
 
+// ErrLost is in the chain of the error of a load, or of reading back, whose agent's process has ended.
+var ErrLost = errors.New("the load agent was lost")
+
 // A Sent is what came of a load, beside its bins.
 type Sent struct {
 	record.Generator // what the generator says of itself
@@ -181,7 +184,7 @@ func (c *Client) follow(ctx context.Context, id uint64, k *call, what string, ea
 		case <-limit:
 			return reply{}, fmt.Errorf("agent: %s is not broken off after %v: %w", what, patience, context.Cause(ctx))
 		case <-c.gone:
-			return reply{}, c.err
+			return reply{}, fmt.Errorf("%w: %w", ErrLost, c.err)
 		}
 	}
 }

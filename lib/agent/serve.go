@@ -169,12 +169,16 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, er
 	if err := p.Check(); err != nil {
 		return Sent{}, err
 	}
-	done := Sent{Generator: record.Generator{Scheduled: p.Rate.Count()}}
+	own := p.Part.Pacer(p.Rate)
+	done := Sent{Generator: record.Generator{Scheduled: own.Count()}}
 	var account record.Account
-	binner := record.NewBinner(p.Rate.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
+	binner := record.NewBinner(own.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
 		account.Add(&b)
 		s.out.put(reply{ID: id, Bin: &b})
 	})
+	if p.Part.Of > 1 {
+		binner.Part(p.Part.Index, p.Part.Of)
+	}
 	var ledger *load.Ledger
 	var h *histories
 	s.wrote = nil

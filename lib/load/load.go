@@ -76,6 +76,11 @@ type Plan struct {
 
 	Engine Engine `json:"engine,omitempty"` // "": by the rate
 
+	// Part is what of the schedule is to be sent, beside other agents, and At the zero that they agreed upon: nanoseconds since 1970 on the clock
+	// of the agents' machine; 0: as soon as may be. [Plan.Zero] reads it. Connections are the part's own.
+	Part Part  `json:"part,omitzero"`
+	At   int64 `json:"at,omitempty"`
+
 	Env map[string]string `json:"env,omitempty"` // .Env in templates
 
 	// Keys bounds how many keys .Key gives; 0: one for each number.
@@ -151,6 +156,10 @@ func (p Plan) Check() error {
 		return fmt.Errorf("timeout %v: must be above 0", p.Timeout)
 	case len(p.Requests) == 0:
 		return fmt.Errorf("no requests")
+	case p.Part.Of < 0 || p.Part.Index < 0 || p.Part.Index >= max(p.Part.Of, 1):
+		return fmt.Errorf("part %d of %d: must be from 0 and below that", p.Part.Index, p.Part.Of)
+	case p.Part.Of > 1 && (len(p.Sessions) > 0 || len(p.Verify) > 0):
+		return fmt.Errorf("sessions and what is read back cannot be sent in parts")
 	case p.Connections <= 0:
 		return fmt.Errorf("%d connections: must be above 0", p.Connections)
 	}

@@ -78,6 +78,9 @@ type Bin struct {
 	Excused uint64 `json:"excused,omitempty"`
 	// Own is the part of the lag that is the generator's own: [Sample.OwnLag]. From version 3 on.
 	Own *Hist `json:"own,omitempty"`
+
+	// Mask says which requests were good, in a part of a bin on its way to a [Merger]: a bit for each, the lowest of the first byte for the first.
+	Mask []byte `json:"mask,omitempty"`
 }
 
 // Start is the beginning of the bin.
@@ -173,13 +176,7 @@ func (c *Cell) merge(o *Cell) {
 	for _, h := range []struct{ to, from **Hist }{
 		{&c.Response, &o.Response}, {&c.Unlagged, &o.Unlagged}, {&c.Service, &o.Service},
 	} {
-		if *h.from == nil {
-			continue
-		}
-		if *h.to == nil {
-			*h.to = new(Hist)
-		}
-		(*h.to).Merge(*h.from)
+		mergeHist(h.to, *h.from)
 	}
 	for _, s := range o.Statuses {
 		c.Statuses = countStatus(c.Statuses, s.Status, s.Count)

@@ -38,6 +38,8 @@ type Binner struct {
 	timeout time.Duration
 	emit    func(Bin)
 	watch   func(*Sample)
+	index   uint64 // of the part that it sums up
+	of      uint64
 
 	shards  [shards]shard
 	batches sync.Pool // of *[]Sample, empty
@@ -66,7 +68,7 @@ type shard struct {
 // which must not fall as n rises. It calls emit with each bin once it is complete, one call at a time;
 // emit must not call the Binner. Bins can be emitted out of order.
 func NewBinner(due func(n uint64) time.Duration, count uint64, timeout time.Duration, emit func(Bin)) *Binner {
-	b := &Binner{due: due, count: count, timeout: timeout, emit: emit, open: make(map[int]*openBin)}
+	b := &Binner{due: due, count: count, of: 1, timeout: timeout, emit: emit, open: make(map[int]*openBin)}
 	b.batches.New = func() any { s := make([]Sample, 0, batchSize); return &s }
 	return b
 }
@@ -74,6 +76,10 @@ func NewBinner(due func(n uint64) time.Duration, count uint64, timeout time.Dura
 // Watch has f see each sample that counts, once, one call at a time; f must neither keep it nor call the Binner. It is to be called
 // before the first sample.
 func (b *Binner) Watch(f func(*Sample)) { b.watch = f }
+
+// Part makes it one of several Binners that sum up one schedule together: due and count are then of those requests alone whose number leaves index
+// when it is divided by of, the n-th of which has the number n × of + index in its samples. Its bins are for a [Merger]. It is to be called before the first sample.
+func (b *Binner) Part(index, of int) { b.index, b.of = uint64(index), uint64(of) }
 
 // Add accounts for one request. A request counts once: Add reports false for a
 // number it has seen or that is not in the schedule, and changes nothing.
@@ -159,21 +165,28 @@ func (b *Binner) tell(s *Sample) bool {
 }
 
 func (b *Binner) add(s *Sample) bool {
-	if s.Seq >= b.count {
+	n := s.Seq
+	if b.of > 1 {
+		if n%b.of != b.index {
+			return false
+		}
+		n /= b.of
+	}
+	if n >= b.count {
 		return false
 	}
-	s.Due = b.due(s.Seq)
-	for b.next <= s.Seq {
+	s.Due = b.due(n)
+	for b.next <= n {
 		b.openNext()
 	}
 	o := b.hot
-	if o == nil || s.Seq-o.first >= o.count { // a number before first wraps around
+	if o == nil || n-o.first >= o.count { // a number before first wraps around
 		if o = b.open[IndexOf(s.Due)]; o == nil {
 			return false // complete and gone: every request in it was seen
 		}
 		b.hot = o
 	}
-	bit := s.Seq - o.first
+	bit := n - o.first
 	if o.seen[bit/64]&(1<<(bit%64)) != 0 {
 		return false
 	}
@@ -217,7 +230,11 @@ func (b *Binner) emitWhole() {
 		o := b.whole[0]
 		b.whole = append(b.whole[:0], b.whole[1:]...)
 		b.mu.Unlock()
-		b.emit(o.close())
+		bin := o.close()
+		if b.of > 1 {
+			bin.Mask = o.mask()
+		}
+		b.emit(bin)
 		b.mu.Lock()
 		b.spare.keep(o)
 		b.mu.Unlock()
@@ -251,10 +268,10 @@ func (b *Binner) Close() {
 
 // finish accounts for all that is open in a bin.
 func (b *Binner) finish(o *openBin) {
-	for bit, n := uint64(0), o.count; bit < n; bit++ {
+	for bit, count := uint64(0), o.count; bit < count; bit++ {
 		if o.seen[bit/64]&(1<<(bit%64)) == 0 {
-			seq := o.first + bit
-			b.add(&Sample{Seq: seq, Sent: None, Free: None, Done: b.due(seq), Class: Unsent, Traced: true})
+			n := o.first + bit
+			b.add(&Sample{Seq: n*b.of + b.index, Sent: None, Free: None, Done: b.due(n), Class: Unsent, Traced: true})
 		}
 	}
 }

@@ -21,6 +21,7 @@ func (b *builder) load(f *fields) Load {
 		Warmup: f.duration("warmup", DefaultWarmup), Timeout: f.duration("timeout", DefaultTimeout),
 		Keys:     uint64(get(f, "keys", int64(0))),
 		Capacity: b.search(f),
+		Agents:   int(get(f, "agents", int64(1))),
 	}
 	if f.has("rate") && !f.has("for") {
 		b.wrong(b.head(f.node), "load lacks %q", "for").expect("for: %s", duration{})
@@ -55,6 +56,9 @@ func (b *builder) load(f *fields) Load {
 		}
 		once("requests", one.Name, i.node, "another name, or a weight")
 		l.Requests = append(l.Requests, one)
+	}
+	if l.Agents > 1 && len(l.Sessions) > 0 {
+		b.wrong(f.valueOf("agents"), "the steps of a session cannot be shared out among %d agents", l.Agents).expect("agents: 1, or requests without steps")
 	}
 	if n := len(l.Requests); n > maxRequests {
 		b.wrong(b.head(f.valueOf("requests")), "there are %d requests, steps counted", n).expect("at most %d", maxRequests)

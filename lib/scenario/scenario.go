@@ -69,6 +69,7 @@ type Load struct {
 	For      time.Duration
 	Warmup   time.Duration
 	Timeout  time.Duration
+	Agents   int            // processes that send it side by side
 	Keys     uint64         // how many keys .Key gives; 0: one for each request or session
 	Requests []load.Request // the steps of sessions among them
 	Sessions []load.Session

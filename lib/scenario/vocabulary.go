@@ -151,6 +151,7 @@ func loadKeys() *keys {
 			{name: "http2", later: true},
 			{name: "tls", later: true},
 			{name: "follow_redirects", later: true},
+			{name: "agents", doc: "processes that send it side by side, each its share of the requests", def: "1", form: integer{what: "a whole number", min: 1, max: 16}},
 			{name: "keys", doc: "how many keys {{.Key}} gives, so that several requests share one", def: "one for each request or session", form: integer{what: "a whole number", min: 1, max: 100_000}},
 		},
 	}

@@ -30,8 +30,8 @@ const maxDoubts = 2
 const unspoiled = 0.001
 
 // search looks for the highest rate whose hold meets the condition: one load after the other on the same target, each with bins of its own.
-func (r *run) search(ctx context.Context, client *agent.Client, dial string) error {
-	c := r.Plan.Capacity
+func (r *run) search(ctx context.Context, agents agent.Group, dial string) error {
+	c, client := r.Plan.Capacity, agents[0]
 	s := load.Search{From: c.From, To: c.To}
 	quick, err := r.atRest(ctx, client, dial)
 	if err != nil {
@@ -52,7 +52,7 @@ func (r *run) search(ctx context.Context, client *agent.Client, dial string) err
 			r.rec.Holds = append(r.rec.Holds, h)
 			break
 		}
-		if err := r.hold(ctx, client, dial, &h); err != nil {
+		if err := r.hold(ctx, agents, dial, &h); err != nil {
 			return err
 		}
 		r.rec.Holds = append(r.rec.Holds, h)
@@ -77,7 +77,7 @@ func (r *run) since(t time.Time, client *agent.Client) time.Duration {
 }
 
 // hold sends the load of one rate and judges it.
-func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *record.Hold) error {
+func (r *run) hold(ctx context.Context, agents agent.Group, dial string, h *record.Hold) error {
 	p := r.Plan.Load
 	p.Dial = dial
 	p.Rate = load.Constant{PerSecond: h.Rate, Warmup: h.Warmup, For: h.For}
@@ -90,7 +90,7 @@ func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *re
 	if r.Hooks.Hold != nil {
 		r.Hooks.Hold(*h)
 	}
-	offset, _ := client.Offset()
+	offset, _ := agents[0].Offset()
 	started := func(at time.Time) { // at is on the engine's clock
 		if r.rec.Zero.IsZero() {
 			r.rec.Zero = at
@@ -101,7 +101,7 @@ func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *re
 			r.Hooks.Started(at.Add(-offset))
 		}
 	}
-	found, err := client.Load(ctx, p, started, func(b record.Bin) {
+	found, err := agents.Load(ctx, p, started, func(b record.Bin) {
 		b.TakeExamples() // what fails beyond the capacity is no finding
 		h.Bins = append(h.Bins, r.watch.bin(b))
 	})

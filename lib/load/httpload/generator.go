@@ -52,7 +52,7 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 		return fmt.Errorf("generate load: %w", err)
 	}
 	g.peak.Store(0)
-	zero := time.Now().Add(lead - p.Rate.Due(0))
+	zero, rate := p.Zero(lead), p.Part.Pacer(p.Rate)
 	by := newCarrier(ctx, p)
 	defer by.close()
 	a := &attack{plan: p, templates: templates, zero: zero, carrier: by, emit: emit, peak: &g.peak, judged: make([]bool, len(p.Requests))}
@@ -68,7 +68,7 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	send := transport(func(r *http.Request) (*http.Response, error) { return a.roundTrip(ctx, r) })
 	attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: send}))
 	target := vegeta.NewStaticTargeter(vegeta.Target{Method: http.MethodGet, URL: p.Ingress})
-	pace := &pacer{done: ctx.Done(), zero: zero, rate: p.Rate}
+	pace := &pacer{done: ctx.Done(), zero: zero, due: rate, rate: p.Rate.PerSecond / float64(max(p.Part.Of, 1))}
 	results := attacker.Attack(target, pace, 0, "")
 	for range results {
 		continue // our samples say more, but vegeta's workers wait until their results are taken
@@ -76,7 +76,7 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	if err := a.problem(); err != nil {
 		return fmt.Errorf("generate load: %w", err)
 	}
-	if ctx.Err() != nil && a.sent.Load() < p.Rate.Count() {
+	if ctx.Err() != nil && a.sent.Load() < rate.Count() {
 		return fmt.Errorf("generate load: %w", context.Cause(ctx))
 	}
 	return nil
@@ -111,11 +111,12 @@ const seqHeader = "X-Vegeta-Seq"
 // roundTrip takes the number from the attacker's request, which is never sent, sends
 // the plan's request of this number, and gives the attacker an empty answer.
 func (a *attack) roundTrip(ctx context.Context, r *http.Request) (*http.Response, error) {
-	seq, err := strconv.ParseUint(r.Header.Get(seqHeader), 10, 64)
+	k, err := strconv.ParseUint(r.Header.Get(seqHeader), 10, 64)
 	if err != nil {
 		a.fail(fmt.Errorf("number of a request: %w", err))
 		return nil, err
 	}
+	seq := a.plan.Part.Seq(k)
 	open := a.open.Add(1)
 	s := a.send(ctx, seq, open)
 	a.open.Add(-1)

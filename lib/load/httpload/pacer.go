@@ -13,7 +13,8 @@ import (
 type pacer struct {
 	done   <-chan struct{} // closed when the attack is to end
 	zero   time.Time
-	rate   load.Constant
+	due    load.Pacer
+	rate   float64 // about, per second
 	pinned bool
 }
 
@@ -28,7 +29,7 @@ const (
 
 // Pace blocks until request number hits is due. The attacker calls it from one goroutine.
 func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop bool) {
-	if hits >= p.rate.Count() {
+	if hits >= p.due.Count() {
 		return 0, true
 	}
 	if !p.pinned {
@@ -38,7 +39,7 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop boo
 		runtime.LockOSThread()
 		precise()
 	}
-	due := p.zero.Add(p.rate.Due(hits))
+	due := p.zero.Add(p.due.Due(hits))
 	for {
 		select {
 		case <-p.done:
@@ -49,7 +50,7 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop boo
 		if left <= 0 {
 			return 0, false
 		}
-		if p.rate.PerSecond > fastRate {
+		if p.rate > fastRate {
 			left = max(left, quantum)
 		}
 		nap(min(left, slice))
@@ -57,4 +58,4 @@ func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop boo
 }
 
 // Rate is for vegeta's own use.
-func (p *pacer) Rate(time.Duration) float64 { return p.rate.PerSecond }
+func (p *pacer) Rate(time.Duration) float64 { return p.rate }

@@ -198,10 +198,14 @@ func (f *Fake) Scale(_ context.Context, _ string, n int) ([]target.Effect, error
 // Generate asks the nodes in turn; a dead one does not answer, which is known at the timeout.
 func (f *Fake) Generate(ctx context.Context, p load.Plan, started func(time.Time), emit func(record.Sample)) error {
 	zero := time.Now().Add(p.Rate.Warmup)
+	if p.At != 0 {
+		zero = p.Zero(0)
+	}
 	started(zero)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	for n := range p.Rate.Count() {
+	for k := range p.Part.Pacer(p.Rate).Count() {
+		n := p.Part.Seq(k)
 		due := p.Rate.Due(n)
 		select {
 		case <-time.After(time.Until(zero.Add(due))):
