@@ -141,8 +141,35 @@ type Sent struct {
 // schedule, on the agent's clock, and bin with each bin once that is complete, one call at a
 // time, in no order.
 //
-// When ctx is done the load is broken off and the error is ctx's; bins are then missing.
+// When ctx is done the load is broken off and the error is ctx's; bins are then missing. Where the plan asks for results, what was written of them then are
+// whole results, and closed; where they cannot be written the load is broken off, too.
 func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.Time), bin func(record.Bin)) (Sent, error) {
+	if p.Results == nil {
+		return c.load(ctx, p, started, bin, nil)
+	}
+	w, err := p.Results.Open(p.Part)
+	if err != nil {
+		return Sent{}, fmt.Errorf("open the file of all requests: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var failed error
+	sent, err := c.load(ctx, p, started, bin, func(chunk []byte) {
+		if failed != nil {
+			return
+		}
+		if _, failed = w.Write(chunk); failed != nil {
+			cancel(failed)
+		}
+	})
+	if failed = errors.Join(failed, w.Close()); failed != nil {
+		sent.Complete = false
+		return sent, fmt.Errorf("keep all requests: %w", failed)
+	}
+	return sent, err
+}
+
+func (c *Client) load(ctx context.Context, p load.Plan, started func(time.Time), bin func(record.Bin), chunk func([]byte)) (Sent, error) {
 	id, k, err := c.send(command{Load: &p})
 	if err != nil {
 		return Sent{}, err
@@ -154,6 +181,8 @@ func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.T
 			started(time.Unix(0, r.Started))
 		case r.Bin != nil:
 			bin(*r.Bin)
+		case r.Chunk != nil && chunk != nil:
+			chunk(r.Chunk)
 		}
 	})
 	if err != nil {

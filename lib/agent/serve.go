@@ -179,6 +179,12 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, er
 	if p.Part.Of > 1 {
 		binner.Part(p.Part.Index, p.Part.Of)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	scribe, err := newScribe(s, id, p, cancel)
+	if err != nil {
+		return Sent{}, err
+	}
 	var ledger *load.Ledger
 	var h *histories
 	s.wrote = nil
@@ -194,12 +200,27 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, er
 			ledger.Set(x.Seq, load.OutcomeOf(*x))
 			h.note(*x)
 		}
+		if scribe != nil {
+			scribe.note(x)
+		}
 	})
 	self := look()
 	tended := tend(binner, self)
-	err := s.generator.Generate(ctx, p, func(zero time.Time) { s.out.put(reply{ID: id, Started: zero.UnixNano()}) }, binner.Put)
+	err = s.generator.Generate(ctx, p, func(zero time.Time) {
+		if scribe != nil {
+			if err := scribe.begin(s.generator, p, zero); err != nil {
+				cancel(err)
+			}
+		}
+		s.out.put(reply{ID: id, Started: zero.UnixNano()})
+	}, binner.Put)
 	tended()
 	binner.Flush()
+	if scribe != nil {
+		if werr := scribe.end(); werr != nil {
+			err = werr // what it led to is no news
+		}
+	}
 	told, refused := binner.Counts()
 	if err == nil {
 		binner.Close()
@@ -269,11 +290,16 @@ var errSlow = fmt.Errorf("the harness does not read the agent's output: %d lines
 type outbox struct {
 	fail func(error) // told once of what makes the wire useless
 
+	chunks atomic.Int64 // bytes of results that wait
+
 	mu     sync.Mutex
 	queue  []reply
 	closed bool
 	wake   chan struct{}
 }
+
+// room reserves room for a chunk of results. It reports false where too many of them wait already.
+func (o *outbox) room(n int) bool { return o.chunks.Add(int64(n)) <= maxChunks }
 
 func newOutbox(fail func(error)) *outbox {
 	return &outbox{fail: fail, wake: make(chan struct{}, 1)}
@@ -327,6 +353,8 @@ func (o *outbox) write(w io.Writer) error {
 				o.fail(err)
 				return err
 			}
+			o.chunks.Add(-int64(len(queue[i].Chunk)))
+			queue[i].Chunk = nil
 		}
 		if closed {
 			return nil

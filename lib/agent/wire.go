@@ -41,6 +41,7 @@ type reply struct {
 	Fetched   *Fetched          `json:"fetched,omitempty"`
 	Started   int64             `json:"started,omitempty"` // zero of the load, ns since 1970
 	Bin       *record.Bin       `json:"bin,omitempty"`
+	Chunk     []byte            `json:"chunk,omitempty"` // of the results that the plan asks for
 	Done      *record.Generator `json:"done,omitempty"`
 	Slowest   []record.Example  `json:"slowest,omitempty"` // with Done
 	Progress  *Progress         `json:"progress,omitempty"`

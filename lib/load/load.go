@@ -81,6 +81,8 @@ type Plan struct {
 	Part Part  `json:"part,omitzero"`
 	At   int64 `json:"at,omitempty"`
 
+	Results *Results `json:"results,omitempty"` // every request is to be written down; nil: none is
+
 	Env map[string]string `json:"env,omitempty"` // .Env in templates
 
 	// Keys bounds how many keys .Key gives; 0: one for each number.
@@ -162,6 +164,9 @@ func (p Plan) Check() error {
 		return fmt.Errorf("sessions and what is read back cannot be sent in parts")
 	case p.Connections <= 0:
 		return fmt.Errorf("%d connections: must be above 0", p.Connections)
+	}
+	if p.Results != nil {
+		return p.Results.check()
 	}
 	return nil
 }

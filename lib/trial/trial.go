@@ -53,6 +53,8 @@ type Config struct {
 	Nodes  string            // the balanced service
 	Images map[string]string // digests by service, for the record
 	Hooks  Hooks
+	// Results are where every request is written down, too; nil: nowhere.
+	Results *load.Results
 	// Journal is told what is about to be done to nodes, before it is; nil: nothing is written. Who opened it closes it.
 	Journal Journal
 }
@@ -196,7 +198,7 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 		return err
 	}
 	p := r.Plan.Load
-	p.Dial = dial
+	p.Dial, p.Results = dial, r.Results
 
 	limit := p.Rate.Warmup + p.Rate.For + p.Timeout + drainSpare
 	loadCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the load agent did not end within %v", limit))

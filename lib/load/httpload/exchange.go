@@ -57,7 +57,7 @@ type outcome struct {
 	header http.Header // of the answer, nil if none came
 
 	captured map[string]string // of a good answer
-	status   int               // of a whole answer
+	status   int               // of the answer
 	body     []byte            // its first 1 MiB, if it is judged
 }
 
@@ -83,8 +83,8 @@ func do(
 		c.jar.set(cookieURL(m), resp.Header)
 	}
 	body, err := read(resp.Body, expect, judged || wanted.Body())
-	if err == nil && judged {
-		out.status, out.body = resp.StatusCode, body
+	if out.status = resp.StatusCode; err == nil && judged {
+		out.body = body
 	}
 	switch {
 	case err != nil:

@@ -210,8 +210,12 @@ func (a *attack) exchange(ctx context.Context, s *record.Sample, m load.Message,
 	s.Sent = a.now()
 	got := do(ctx, a.carrier, a.zero.Add(deadline), m, &a.plan.Requests[s.Request].Expect, a.templates.Wanted(s.Request), c, a.judged[s.Request])
 	s.Done, s.Class, s.Node = a.now(), got.class, clean(got.header.Get(a.plan.NodeHeader))
-	if got.err != nil && !got.failed.IsZero() {
-		s.Done = got.failed.Sub(a.zero)
+	s.Status = got.status
+	if got.err != nil {
+		s.Error = got.err.Error()
+		if !got.failed.IsZero() {
+			s.Done = got.failed.Sub(a.zero)
+		}
 	}
 	if got.header != nil && a.plan.AttemptsHeader != "" {
 		s.Tried = attempts(got.header.Values(a.plan.AttemptsHeader))
