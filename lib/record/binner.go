@@ -211,14 +211,18 @@ func (b *Binner) openNext() {
 	b.open[i] = b.spare.bin(i, first, n)
 }
 
-// emitWhole emits the bins that are complete, in the order in which they became so.
+// emitWhole emits the bins that are complete, unless somebody else takes them.
 func (b *Binner) emitWhole() {
 	b.mu.Lock()
 	none := len(b.whole) == 0
 	b.mu.Unlock()
-	if none {
-		return
+	if !none {
+		b.emitAll()
 	}
+}
+
+// emitAll emits the bins that are complete, in the order in which they became so. All that were taken before are emitted when it returns.
+func (b *Binner) emitAll() {
 	b.emitting.Lock()
 	defer b.emitting.Unlock()
 	for {
@@ -262,8 +266,7 @@ func (b *Binner) Close() {
 		b.mu.Unlock()
 		b.emitWhole()
 	}
-	b.emitting.Lock() // somebody else may emit the last one
-	b.emitting.Unlock()
+	b.emitAll() // somebody else may emit the last one
 }
 
 // finish accounts for all that is open in a bin.
