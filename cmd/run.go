@@ -168,6 +168,9 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	} else {
 		fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
 	}
+	if n := s.Load.Agents; n > 1 {
+		fmt.Fprintf(b, "agents    %d side by side\n", n)
+	}
 	for _, one := range s.Load.Sessions {
 		fmt.Fprintf(b, "session   %s: %s, %v apart: %s\n", one.Name, count(one.Steps, "step"), one.Think, stepNames(s.Load.Requests[one.First:one.First+one.Steps]))
 	}

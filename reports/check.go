@@ -107,8 +107,14 @@ func (s *sheet) checkSchedule() check {
 	s.each(func(t rundir.Trial, a *analysis.Trial) {
 		if a != nil {
 			g := a.Rec.Generator
-			y.see(t, g.Complete && g.Counted == g.Scheduled,
-				fmt.Sprintf("%s of %s requests have an outcome", count(g.Counted), count(g.Scheduled)))
+			why := fmt.Sprintf("%s of %s requests have an outcome", count(g.Counted), count(g.Scheduled))
+			whole := g.Complete && g.Counted == g.Scheduled
+			if whole && a.Rec.Capacity == nil {
+				if err := g.Check(a.Rec.Bins); err != nil {
+					whole, why = false, err.Error()
+				}
+			}
+			y.see(t, whole, why)
 		}
 	})
 	return y.check(s, "Whole schedule sent, every request accounted for", "every trial")

@@ -15,6 +15,9 @@ const (
 	maxAttempt = 16  // attempts kept of one request
 )
 
+// few is how many names and cells are looked through before a map is asked: that takes longer than all of these.
+const few = 8
+
 // OtherNode stands for all names beyond the first 64 in one bin.
 const OtherNode = "(other)"
 
@@ -431,6 +434,12 @@ func (o *openBin) find(k cellKey) *openCell {
 	if o.cell != nil && o.cell.key == k {
 		return o.cell
 	}
+	for _, c := range o.list[:min(len(o.cells), few)] {
+		if c.key == k {
+			o.cell = c
+			return c
+		}
+	}
 	c := o.cells[k]
 	if c == nil {
 		n := len(o.cells)
@@ -450,15 +459,24 @@ func (o *openBin) name(n string) int {
 	if n == o.lately {
 		return o.number
 	}
-	k := 0
-	if n != "" {
-		k = o.numbers[n]
-	}
-	if k == 0 && n != "" {
-		k = o.newName(n)
-	}
+	k := o.numberOf(n)
 	o.lately, o.number = n, k
 	return k
+}
+
+func (o *openBin) numberOf(n string) int {
+	if n == "" {
+		return 0
+	}
+	for k := 2; k < min(len(o.names), few+2); k++ {
+		if o.names[k] == n {
+			return k
+		}
+	}
+	if k := o.numbers[n]; k > 0 {
+		return k
+	}
+	return o.newName(n)
 }
 
 func (o *openBin) newName(n string) int {
