@@ -7,6 +7,9 @@ FUZZTIME ?= 5m
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LINT_VERSION := $(shell sed -n '1s/^\# golangci-lint //p' .golangci.yml)
 LINT     := .bin/golangci-lint-$(LINT_VERSION)
+# vegeta's own program is measured in the version whose library we use.
+VEGETA_VERSION := $(shell sed -n 's|^.*github.com/tsenart/vegeta/v12 \(v[^ ]*\).*|\1|p' go.mod)
+VEGETA   := .bin/vegeta-$(VEGETA_VERSION)
 
 # Modules of their own: what they depend on does not become the harness's.
 MODULES  := targets/shop targets/stores
@@ -136,7 +139,20 @@ fuzz: ## every fuzz test, FUZZTIME (5m) each
 	  echo "$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; done
 
 .PHONY: bench
-bench: ## benchmarks, for benchstat
+bench: $(VEGETA) ## measure our load beside wrk, hey and vegeta; rewrites the table in lib/load/README.md (ROWS="speed stall" ROUNDS=9; about 33 minutes, alone)
+	@for p in wrk hey; do command -v $$p >/dev/null || { echo "$$p is not installed; on Debian: apt-get install wrk hey"; exit 1; }; done
+	TUTTI_BENCH='$(CURDIR)/lib/load/README.md' TUTTI_BENCH_ROWS='$(ROWS)' TUTTI_BENCH_ROUNDS='$(or $(ROUNDS),9)' TUTTI_BENCH_FLAT='$(FLAT)' \
+	  TUTTI_BENCH_KEEP='$(CURDIR)/.bin/bench/rounds.jsonl' TUTTI_BENCH_VEGETA='$(CURDIR)/$(VEGETA)' \
+	  $(GO) test -count=1 -v -timeout 3h -run '^TestBench$$' ./lib/load/loadbench
+
+$(VEGETA):
+	@echo 'building vegeta $(VEGETA_VERSION)'
+	@mkdir -p .bin/tmp
+	GOBIN='$(CURDIR)/.bin/tmp' GOFLAGS= CGO_ENABLED=0 $(GO) install -trimpath 'github.com/tsenart/vegeta/v12@$(VEGETA_VERSION)'
+	@mv .bin/tmp/vegeta '$@' && rmdir .bin/tmp
+
+.PHONY: bench-go
+bench-go: ## Go's benchmarks, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...
 
 .PHONY: golden

@@ -54,6 +54,13 @@ func inside(t *testing.T, g load.Generator) *agent.Client {
 
 // Several agents send what one would: the server sees each number once, and the bins are those of one Binner that is told of all.
 func TestGroup(t *testing.T) {
+	for _, engine := range []load.Engine{load.Attack, load.Turbo} {
+		t.Run(string(engine), func(t *testing.T) { testGroup(t, engine) })
+	}
+}
+
+func testGroup(t *testing.T, engine load.Engine) {
+	t.Helper()
 	const agents = 3
 	s := serve(t, &loadtest.Server{FailEvery: 13, Delay: 3 * time.Millisecond})
 	var mu sync.Mutex
@@ -63,7 +70,7 @@ func TestGroup(t *testing.T) {
 		group = append(group, inside(t, &overheard{mu: &mu, told: &told}))
 	}
 	p := plan(s, 500, time.Second)
-	p.Rate.Warmup, p.Connections = 203*time.Millisecond, 100
+	p.Rate.Warmup, p.Connections, p.Engine = 203*time.Millisecond, 100, engine
 	p.Requests = []load.Request{{Name: "one", Method: "GET", Path: "/{{.Seq}}"}, {Name: "two", Method: "GET", Path: "/{{.Seq}}"}}
 	var bins []record.Bin
 	begun := 0
@@ -73,7 +80,7 @@ func TestGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	count := p.Rate.Count()
-	if g := sent.Generator; !g.Complete || g.Scheduled != count || g.Counted != count || g.Agents != agents || g.Engine != "attack" || g.Took < time.Second {
+	if g := sent.Generator; !g.Complete || g.Scheduled != count || g.Counted != count || g.Agents != agents || g.Engine != string(engine) || g.Took < time.Second {
 		t.Errorf("%+v", g)
 	}
 	if begun != 1 || zero.Before(time.Now().Add(-5*time.Second)) || zero.After(time.Now()) {

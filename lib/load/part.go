@@ -11,6 +11,9 @@ type Part struct {
 
 func (p Part) of() uint64 { return uint64(max(p.Of, 1)) }
 
+// Share is what of the whole rate is the part's.
+func (p Part) Share() float64 { return 1 / float64(p.of()) }
+
 // Seq is the schedule's number of the part's k-th request, k from 0.
 func (p Part) Seq(k uint64) uint64 { return k*p.of() + uint64(p.Index) }
 

@@ -273,6 +273,12 @@ func (t *Templates) pick(seq uint64) int {
 // Needs are the captured names without which a request cannot be sent, in order.
 func (t *Templates) Needs(request int) []string { return t.entries[request].needs }
 
+// Fixed reports whether a request is the same each time it is sent.
+func (t *Templates) Fixed(request int) bool {
+	e := &t.entries[request]
+	return e.fixedURL != nil && e.fixedHeader != nil && e.host.t == nil && e.body.t == nil
+}
+
 // Wanted is what a request captures.
 func (t *Templates) Wanted(request int) *Wanted { return &t.entries[request].wants }
 

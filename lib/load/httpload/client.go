@@ -1,11 +1,11 @@
 package httpload
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"sync"
 
 	"github.com/tutti-bench/tutti/lib/load"
@@ -21,9 +21,12 @@ type clients struct {
 
 // A client is one session: its steps in order, its cookies, and what it captured.
 type client struct {
-	ended []chan struct{} // by step; closed when its outcome is known
-	left  int             // steps that have not ended; guarded by clients.mu
-	jar   jar
+	jar jar
+
+	// Guarded by clients.mu.
+	ended []bool        // by step
+	left  int           // steps that have not ended
+	held  map[int]claim // steps that came before those ahead of them had ended
 
 	mu       sync.Mutex
 	captured map[string]string
@@ -31,7 +34,7 @@ type client struct {
 }
 
 // join returns the client whose turn it is, nil for a request that belongs to no session. Each step calls it
-// once, in any order, and then leave.
+// once, in any order, and then begin.
 func (s *clients) join(t load.Turn) *client {
 	if t.Steps == 0 {
 		return nil
@@ -42,11 +45,8 @@ func (s *clients) join(t load.Turn) *client {
 		return c
 	}
 	c := &client{
-		ended: make([]chan struct{}, t.Steps), left: t.Steps,
+		ended: make([]bool, t.Steps), left: t.Steps,
 		captured: make(map[string]string), lost: make(map[string]record.Class),
-	}
-	for i := range c.ended {
-		c.ended[i] = make(chan struct{})
 	}
 	if s.open == nil {
 		s.open = make(map[uint64]*client)
@@ -55,32 +55,39 @@ func (s *clients) join(t load.Turn) *client {
 	return c
 }
 
-// leave ends a step: the next one may go.
-func (s *clients) leave(c *client, t load.Turn) {
-	close(c.ended[t.Step])
+// begin reports whether a step may go now. If not, it is held until those before it have ended: leave of the last of them returns
+// it. So a step that waits takes up nobody's time, and no connection. A step that may go calls leave in the end.
+func (s *clients) begin(c *client, t load.Turn, of claim) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.may(t.Step) {
+		return true
+	}
+	if c.held == nil {
+		c.held = make(map[int]claim)
+	}
+	c.held[t.Step] = of
+	return false
+}
+
+// may reports whether all steps before this one have ended. The clients' lock is held.
+func (c *client) may(step int) bool { return !slices.Contains(c.ended[:step], false) }
+
+// leave ends a step, and returns the one that was held for it.
+func (s *clients) leave(c *client, t load.Turn) (next claim, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.ended[t.Step] = true
 	if c.left--; c.left == 0 {
 		delete(s.open, t.Client)
 	}
-}
-
-// await returns when the steps before this one have ended, and whether it had to wait. An error is ctx's.
-func (c *client) await(ctx context.Context, step int) (waited bool, err error) {
-	for _, ended := range c.ended[:step] {
-		select {
-		case <-ended:
-			continue
-		default:
-		}
-		waited = true
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return waited, ctx.Err()
+	for step, of := range c.held {
+		if c.may(step) {
+			delete(c.held, step)
+			return of, true
 		}
 	}
-	return waited, nil
+	return claim{}, false
 }
 
 // has returns all that was captured; or the class of the step that should have captured what is lacking.

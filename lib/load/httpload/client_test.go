@@ -1,14 +1,11 @@
 package httpload
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
@@ -38,26 +35,31 @@ func TestClientsAreForgotten(t *testing.T) {
 	}
 }
 
-// A step waits for all before it, not for the last alone: that one can have been shed.
-func TestStepsWait(t *testing.T) {
+// A step waits for all before it, not for the last alone, and is held without anybody waiting.
+func TestStepsAreHeld(t *testing.T) {
 	var all clients
-	turn := func(step int) load.Turn { return load.Turn{Client: 7, Step: step, Steps: 3} }
-	c := all.join(turn(0))
-	all.leave(c, turn(1))
-	if waited, err := c.await(t.Context(), 0); waited || err != nil {
-		t.Errorf("the first step: waited %v, %v", waited, err)
+	turn := func(step int) load.Turn { return load.Turn{Client: 7, Step: step, Steps: 4} }
+	c := all.join(turn(2))
+	begins := func(step int) bool { return all.begin(c, turn(step), claim{seq: uint64(step)}) }
+	leaves := func(step, want int) {
+		t.Helper()
+		next, ok := all.leave(c, turn(step))
+		if ok != (want >= 0) || ok && next.seq != uint64(want) {
+			t.Errorf("the end of step %d lets step %d go (%v), want %d", step, next.seq, ok, want)
+		}
 	}
-	soon, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if waited, err := c.await(soon, 2); !waited || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while the first step is open: waited %v, %v", waited, err)
+	if begins(2) || !begins(0) {
+		t.Error("step 2 begins before the first, or the first does not")
 	}
-	time.AfterFunc(20*time.Millisecond, func() { all.leave(c, turn(0)) })
-	if waited, err := c.await(t.Context(), 2); !waited || err != nil {
-		t.Errorf("until the first step ended: waited %v, %v", waited, err)
+	leaves(0, -1)
+	if begins(3) || !begins(1) {
+		t.Error("step 3 begins before step 1, or step 1 does not after the first")
 	}
-	if waited, err := c.await(t.Context(), 2); waited || err != nil {
-		t.Errorf("after that: waited %v, %v", waited, err)
+	leaves(1, 2)
+	leaves(2, 3)
+	leaves(3, -1)
+	if len(all.open) != 0 {
+		t.Errorf("%d clients at the end", len(all.open))
 	}
 }
 

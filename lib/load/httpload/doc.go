@@ -1,10 +1,20 @@
-// Package httpload sends load over HTTP/1.1 with vegeta's attacker: one attacker
-// an attack, our schedule under its pacer, our transport under its client, which over
-// TLS is net/http's with its replays found out.
+// Package httpload sends load over HTTP, by one of two engines.
 //
-// What it must not do, because the numbers would lie: send a request twice, as
+// attack is vegeta's attacker, with our schedule under its pacer and our wire under its client. turbo is a loop of our own, with a
+// goroutine for each connection, for rates that the attacker cannot hold. Both take the same claims of a schedule, send
+// them in the same way and judge them by the same rules; they differ in who wakes whom.
+//
+//	schedule ─► attack: vegeta's pacer and workers ─┐
+//	         └► turbo:  gate and workers ───────────┴► send ─► lane (plain HTTP) or carrier (sessions, TLS, HTTP/2) ─► sample
+//
+// What they must not do, because the numbers would lie: send a request twice, as
 // net/http does on its own with a GET whose connection died; measure from when a
 // worker was free instead of from when the request was due; or blame the target for
-// what the generator lacked. A connection that a request had to wait for is part of its
-// response time, so [record.Sample.Free] is always [record.None].
+// what the generator lacked.
+//
+// A request that is due while all connections are taken waits for one, to its deadline. It waits as a number in the schedule and
+// costs nothing. Its [record.Sample.Free] says when a connection came free; what the pacer overslept before that
+// is in [record.Sample.Late]; the time from then on until it was sent is the generator's own. A request for which none came
+// free in time is [record.Shed], the target's doing; one that the generator came to too late by itself is [record.Unsent]. The
+// time that a new connection takes is part of the service time.
 package httpload

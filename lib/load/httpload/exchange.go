@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/load/wire"
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
@@ -20,6 +21,8 @@ type carrier interface {
 	carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error)
 	// close ends every connection. All trips must have ended.
 	close()
+	// lane is a way to send single messages like m. Only the plain carrier has one.
+	lane(m *wire.Message) *wire.Lane
 }
 
 // A trip is one request on its way, and its answer.
@@ -58,7 +61,8 @@ type outcome struct {
 
 	captured map[string]string // of a good answer
 	status   int               // of the answer
-	body     []byte            // its first 1 MiB, if it is judged
+	length   uint64            // of its body, in bytes, as far as it came
+	body     []byte            // of a whole answer, the first 1 MiB, if it is judged
 }
 
 // do does one exchange, and reads the whole answer. c is nil if m is no session's; judged: what the answer holds
@@ -75,15 +79,16 @@ func do(
 		return outcome{class: t.class(err), err: err, failed: t.failed()}
 	}
 	defer resp.Body.Close()
-	out := outcome{header: resp.Header, class: record.Wrong}
+	out := outcome{header: resp.Header, status: resp.StatusCode, class: record.Wrong}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return out // its body is the connection itself and has no end
 	}
 	if c != nil {
 		c.jar.set(cookieURL(m), resp.Header)
 	}
-	body, err := read(resp.Body, expect, judged || wanted.Body())
-	if out.status = resp.StatusCode; err == nil && judged {
+	body, length, err := read(resp.Body, expect, judged || wanted.Body())
+	out.length = length
+	if err == nil && judged {
 		out.body = body
 	}
 	switch {
@@ -98,33 +103,44 @@ func do(
 	return out
 }
 
-// read reads a body to its end and returns the part of it that is looked at, by expect or for a capture.
-func read(body io.Reader, expect *load.Expect, captured bool) ([]byte, error) {
+// keeps is how much of a body has to be kept for what is expected of it.
+func keeps(expect *load.Expect) int {
 	keep := 0
-	if expect.Contains != "" || captured {
+	if expect.Contains != "" {
 		keep = maxKeep
 	}
 	if expect.Body != nil {
 		keep = max(keep, len(*expect.Body)+1)
 	}
-	var kept []byte
+	return keep
+}
+
+// read reads a body to its end and returns the part of it that is looked at, by expect or for a capture, and how long it is.
+func read(body io.Reader, expect *load.Expect, captured bool) (kept []byte, length uint64, err error) {
+	keep := keeps(expect)
+	if captured {
+		keep = max(keep, maxKeep)
+	}
 	if keep > 0 {
-		var err error
 		if kept, err = io.ReadAll(io.LimitReader(body, int64(keep))); err != nil {
-			return nil, err
+			return nil, uint64(len(kept)), err
 		}
 	}
-	_, err := io.Copy(io.Discard, body)
-	return kept, err
+	rest, err := io.Copy(io.Discard, body)
+	return kept, uint64(len(kept)) + uint64(rest), err
+}
+
+// statusGood reports whether a status is as expected.
+func statusGood(status int, expect *load.Expect) bool {
+	if len(expect.Status) > 0 {
+		return slices.Contains(expect.Status, status)
+	}
+	return status >= 200 && status <= 399
 }
 
 // good reports whether an answer is as expected. Body is its beginning.
 func good(resp *http.Response, body []byte, expect *load.Expect) bool {
-	if len(expect.Status) > 0 {
-		if !slices.Contains(expect.Status, resp.StatusCode) {
-			return false
-		}
-	} else if resp.StatusCode < 200 || resp.StatusCode > 399 {
+	if !statusGood(resp.StatusCode, expect) {
 		return false
 	}
 	for name, want := range expect.Header {

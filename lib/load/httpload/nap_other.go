@@ -4,6 +4,4 @@ package httpload
 
 import "time"
 
-func precise() {}
-
 func nap(d time.Duration) { time.Sleep(d) }

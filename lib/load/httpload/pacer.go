@@ -1,25 +1,19 @@
 package httpload
 
 import (
-	"runtime"
+	"context"
 	"time"
-
-	"github.com/tutti-bench/tutti/lib/load"
 )
 
-// A pacer makes vegeta's attacker keep our schedule. It waits inside Pace and returns 0,
-// because the runtime's own sleep is no finer than 1 ms in an idle process. Requests are
-// counted and not clocked, so that every run of a plan has the same ones.
+// A pacer waits for due times. It sleeps in the kernel, because the runtime's own sleep is no finer than 1 ms in an idle process.
 type pacer struct {
-	done   <-chan struct{} // closed when the attack is to end
-	zero   time.Time
-	due    load.Pacer
-	rate   float64 // about, per second
-	pinned bool
+	run  *run
+	done <-chan struct{} // closed when the load is to end
+	fast bool
 }
 
 const (
-	// slice bounds one sleep, so that a pacer notices within it that the attack is to end.
+	// slice bounds one sleep, so that a pacer notices within it that the load is to end.
 	slice = 50 * time.Millisecond
 	// Above fastRate a wake-up for each request costs more than it gives: then at least
 	// quantum is slept, and the requests due meanwhile go out together, that much late.
@@ -27,35 +21,70 @@ const (
 	quantum  = 200 * time.Microsecond
 )
 
-// Pace blocks until request number hits is due. The attacker calls it from one goroutine.
-func (p *pacer) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop bool) {
-	if hits >= p.due.Count() {
-		return 0, true
-	}
-	if !p.pinned {
-		// Never unlocked: the goroutine ends with the attack, and the thread, with its
-		// own timer slack, ends with it.
-		p.pinned = true
-		runtime.LockOSThread()
-		precise()
-	}
-	due := p.zero.Add(p.due.Due(hits))
+func newPacer(ctx context.Context, r *run) *pacer {
+	return &pacer{run: r, done: ctx.Done(), fast: r.plan.Rate.PerSecond*r.plan.Part.Share() > fastRate}
+}
+
+// until returns when it is that late, and when that was; or reports false when the load is to end. One goroutine calls it. It has
+// no thread of its own: to wake a worker would then cost a change of threads, which on a busy machine takes milliseconds.
+func (p *pacer) until(due time.Duration) (now time.Duration, ok bool) {
 	for {
 		select {
 		case <-p.done:
-			return 0, true
+			return now, false
 		default:
 		}
-		left := time.Until(due)
+		now = p.run.now()
+		left := due - now
 		if left <= 0 {
-			return 0, false
+			return now, true
 		}
-		if p.rate > fastRate {
+		if p.fast {
 			left = max(left, quantum)
 		}
 		nap(min(left, slice))
 	}
 }
 
-// Rate is for vegeta's own use.
-func (p *pacer) Rate(time.Duration) float64 { return p.rate }
+// A span of time in which the pacer slept on, although a request was due and a connection was free for it. What
+// became due in it is late on the generator's account, also what then has to wait until the burst that this makes is
+// through.
+type oversleep struct{ from, to time.Duration }
+
+// leastOversleep is what is taken note of: below it a lag is seen from when a request was sent.
+const leastOversleep = time.Millisecond
+
+// overslept takes note of one. One goroutine calls it.
+func (r *run) overslept(from, to time.Duration) {
+	if to-from < leastOversleep {
+		return
+	}
+	var all []oversleep
+	if old := r.sleeps.Load(); old != nil {
+		for _, o := range *old {
+			if o.to+2*r.plan.Timeout > to { // what became due before is gone
+				all = append(all, o)
+			}
+		}
+	}
+	if n := len(all); n > 0 && from < all[n-1].to { // one that goes on
+		all[n-1].to = to
+	} else {
+		all = append(all, oversleep{from, to})
+	}
+	r.sleeps.Store(&all)
+}
+
+// lateness is how long after its due time the generator came to a request at all, being late itself.
+func (r *run) lateness(due time.Duration) time.Duration {
+	all := r.sleeps.Load()
+	if all == nil {
+		return 0
+	}
+	for i := len(*all) - 1; i >= 0; i-- {
+		if o := (*all)[i]; due >= o.from && due < o.to {
+			return o.to - due
+		}
+	}
+	return 0
+}

@@ -17,25 +17,37 @@ type plain struct{ transport *wire.Transport }
 
 func newPlain(ctx context.Context, p load.Plan) plain {
 	return plain{wire.New(ctx, wire.Options{
-		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader,
-		// Nobody is to wait for a connection: requests beyond Connections are shed, each of the others
-		// uses one, and may have had one made that came too late for it.
+		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader, MaxAge: p.MaxAge,
+		// No more requests than that many are under way, each of which uses one, and may have had one made that came too late for it.
 		MaxConns: 2 * p.Connections,
 	})}
 }
 
+// lean reports whether a plan's requests can go over lanes.
+func lean(p load.Plan) bool {
+	return strings.HasPrefix(p.Ingress, "http:") && !p.HTTP2 && !p.NoKeepAlive && p.Redirects == 0
+}
+
 func (p plain) close() { p.transport.Close() }
 
+func (p plain) lane(m *wire.Message) *wire.Lane { return p.transport.Lane(m) }
+
 func (p plain) carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error) {
-	r := (&http.Request{
+	r := plainRequest(m).WithContext(untimed{ctx, deadline}) //nolint:contextcheck // it is ctx with a deadline
+	resp, err := p.transport.RoundTrip(r)
+	return resp, classified{}, err
+}
+
+// plainRequest is a message as our transport takes it.
+func plainRequest(m load.Message) *http.Request {
+	r := &http.Request{
 		Method: m.Method, URL: m.URL, Host: m.Host, Header: m.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(untimed{ctx, deadline}) //nolint:contextcheck // it is ctx with a deadline
+	}
 	if m.Body != "" {
 		r.Body, r.ContentLength = body{strings.NewReader(m.Body)}, int64(len(m.Body))
 	}
-	resp, err := p.transport.RoundTrip(r)
-	return resp, classified{}, err
+	return r
 }
 
 // body is a request's body.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/load/wire"
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
@@ -60,6 +61,9 @@ func (s *secure) close() {
 	s.cancel()
 	s.transport.CloseIdleConnections()
 }
+
+// lane is for plain HTTP.
+func (s *secure) lane(*wire.Message) *wire.Lane { panic("httpload: a lane over TLS") }
 
 func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)

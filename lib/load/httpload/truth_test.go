@@ -15,8 +15,12 @@ import (
 
 // Availability is arithmetic: each tenth request fails.
 func TestAvailabilityAgainstTheServersLog(t *testing.T) {
+	engines(t, testAvailabilityAgainstTheServersLog)
+}
+
+func testAvailabilityAgainstTheServersLog(t *testing.T) {
 	s := serve(t, &loadtest.Server{Delay: 20 * time.Millisecond, FailEvery: 10})
-	b := sum(t, new(httpload.Generator), plan(s, 500, time.Second))
+	b := sum(t, new(httpload.Generator), plan(t, s, 500, time.Second))
 	failed := 0
 	for _, e := range s.Log() {
 		if e.Status != 200 {
@@ -34,28 +38,67 @@ func TestAvailabilityAgainstTheServersLog(t *testing.T) {
 // A server that stops for a tenth of the time makes a tenth of the requests wait, evenly
 // between 0 and the length of the stop. Whoever measures from when a request was sent, with its
 // senders all waiting, reports a percentile near 0 instead.
-func TestFreezeOfTheServerByDueTime(t *testing.T) {
+func TestFreezeOfTheServerByDueTime(t *testing.T) { engines(t, testFreezeOfTheServerByDueTime) }
+
+func testFreezeOfTheServerByDueTime(t *testing.T) {
 	const rate, measured, frozen = 500, 2 * time.Second, 200 * time.Millisecond
-	s := serve(t, &loadtest.Server{FreezeFrom: measured / 3, FreezeFor: frozen})
-	p := plan(s, rate, measured)
-	p.Requests[0].Path = "/{{.Seq}}"
-	b := sum(t, new(httpload.Generator), p)
-	if b.good != b.due || b.due != p.Rate.Count() {
-		t.Errorf("%d of %d are good", b.good, b.due)
+	// With connections for all, and for a few: then most wait in the schedule.
+	for _, connections := range []int{10_000, 20} {
+		s := serve(t, &loadtest.Server{FreezeFrom: measured / 3, FreezeFor: frozen})
+		p := plan(t, s, rate, measured)
+		p.Requests[0].Path, p.Connections = "/{{.Seq}}", connections
+		b := sum(t, new(httpload.Generator), p)
+		if b.good != b.due || b.due != p.Rate.Count() {
+			t.Errorf("%d connections: %d of %d are good", connections, b.good, b.due)
+		}
+		from, to := s.Freeze()
+		arithmetic := waits(p.Rate, from.Sub(b.zero), to.Sub(b.zero))
+		log := logged(t, p.Rate, b.zero, s.Log())
+		for _, q := range []float64{0.95, 0.99, 0.999, 1} {
+			checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
+			// Who takes the generator's own lag away must not take this away.
+			checkQuantile(t, q, arithmetic, log, &b.unlagged, b.noise)
+		}
 	}
-	from, to := s.Freeze()
-	arithmetic := waits(p.Rate, from.Sub(b.zero), to.Sub(b.zero))
-	log := logged(t, p.Rate, b.zero, s.Log())
-	for _, q := range []float64{0.95, 0.99, 0.999, 1} {
-		checkQuantile(t, q, arithmetic, log, &b.response, b.noise)
+}
+
+// A generator whose pacer oversleeps says so of every request that became due meanwhile, also of those that then have to
+// wait for a connection behind the others.
+func TestOversleptIsOwnLag(t *testing.T) { engines(t, testOversleptIsOwnLag) }
+
+func testOversleptIsOwnLag(t *testing.T) {
+	s := serve(t, &loadtest.Server{Delay: 5 * time.Millisecond})
+	p := plan(t, s, 1000, 600*time.Millisecond)
+	p.Connections = 4 // that carry 800/s: the burst takes longer than the sleep
+	var mu sync.Mutex
+	own, all := time.Duration(0), time.Duration(0)
+	// Sending begins 300 ms late, with all connections free.
+	late := func(zero time.Time) { time.Sleep(time.Until(zero.Add(300 * time.Millisecond))) }
+	err := new(httpload.Generator).Generate(t.Context(), p, late, func(x record.Sample) {
+		mu.Lock()
+		defer mu.Unlock()
+		if x.Due < 250*time.Millisecond {
+			own, all = own+x.OwnLag(), all+300*time.Millisecond-x.Due
+			if x.OwnLag() > x.Sent-x.Due {
+				t.Errorf("due %v, sent %v, and an own lag of %v", x.Due, x.Sent, x.OwnLag())
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own < all*9/10 {
+		t.Errorf("the requests due in the sleep have %v of own lag in all, of at least %v", own, all)
 	}
 }
 
 // A generator that gets no time for a while blames itself: what it can no longer send in time is
 // unsent and no timeout, and what it sends late has its lag told.
-func TestFreezeOfTheGenerator(t *testing.T) {
+func TestFreezeOfTheGenerator(t *testing.T) { engines(t, testFreezeOfTheGenerator) }
+
+func testFreezeOfTheGenerator(t *testing.T) {
 	s := serve(t, new(loadtest.Server))
-	p := plan(s, 100, 600*time.Millisecond)
+	p := plan(t, s, 100, 600*time.Millisecond)
 	p.Timeout = 200 * time.Millisecond
 	var mu sync.Mutex
 	count, lag := make(map[record.Class]int), time.Duration(0)
@@ -86,6 +129,7 @@ type summary struct {
 	zero              time.Time
 	due, good         uint64
 	response, service record.Hist
+	unlagged          record.Hist   // response without the generator's own lag
 	noise             time.Duration // the longest response time of the first half second
 }
 
@@ -100,6 +144,7 @@ func sum(t *testing.T, g *httpload.Generator, p load.Plan) *summary {
 			}
 			all.response.Merge(c.Response)
 			all.service.Merge(c.Service)
+			all.unlagged.Merge(c.Unlagged)
 		}
 	})
 	err := g.Generate(t.Context(), p, func(z time.Time) { all.zero = z }, func(x record.Sample) {

@@ -30,8 +30,8 @@ type conn struct {
 	// The pool's, under its lock.
 	opened    time.Duration // when
 	expires   time.Duration // 0: never
-	idleSince time.Duration
-	place     int // in pool.all
+	idleSince time.Duration // of a lane's, the lane's
+	place     int           // in pool.all
 	busy      bool
 	node      *node
 	seen      tally
@@ -127,6 +127,24 @@ func (c *conn) fill(most int) error {
 	c.w += n
 	return err
 }
+
+// shelve puts an empty buffer of the usual size away until the next answer comes: a connection that waits needs none.
+func (c *conn) shelve(now time.Duration) {
+	c.idleSince = now
+	if len(c.buf) == firstBuf && c.r == c.w {
+		b := (*[firstBuf]byte)(c.buf)
+		c.buf, c.r, c.w = nil, 0, 0
+		buffers.Put(b)
+	}
+}
+
+// unshelve gets a buffer.
+func (c *conn) unshelve() {
+	b, _ := buffers.Get().(*[firstBuf]byte)
+	c.buf, c.r, c.w = b[:], 0, 0
+}
+
+var buffers = sync.Pool{New: func() any { return new([firstBuf]byte) }} //nolint:gochecknoglobals // a cache
 
 // take begins an exchange and returns its turn.
 func (c *conn) take() uint64 {

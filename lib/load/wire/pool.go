@@ -268,6 +268,18 @@ func (p *pool) finish(c *conn, keep bool, e *Error) {
 	p.remove(c)
 }
 
+// hand takes back a connection that is good for another exchange, of which all has been counted.
+func (p *pool) hand(c *conn) {
+	peaceful := c.yield()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if peaceful && c.expires > p.t.now() {
+		p.give(c)
+		return
+	}
+	p.remove(c)
+}
+
 // refusal is an error without a connection.
 func (p *pool) refusal(doing string, err error, kind Kind) *Error {
 	return &Error{Kind: kind, Doing: doing, Address: p.address, At: time.Now(), Err: err}

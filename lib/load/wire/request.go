@@ -159,13 +159,18 @@ func (s *scratch) length(n int64) {
 }
 
 func (s *scratch) empty(c *conn, method string) error {
+	s.nothing(method)
+	return c.write(s.out)
+}
+
+// nothing writes the end of a head that no body follows.
+func (s *scratch) nothing(method string) {
 	switch method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
 		s.length(0)
 	default:
 		s.out = append(s.out, "\r\n"...)
 	}
-	return c.write(s.out)
 }
 
 func (s *scratch) counted(c *conn, body io.Reader, length int64) error {

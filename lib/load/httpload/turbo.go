@@ -1,0 +1,146 @@
+package httpload
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// turbo sends the plan by a loop of our own: a goroutine for each connection, and one that wakes them.
+//
+//	pacer:   ── due(n) ── due(n+1) ──►  wakes the worker that was idle for the shortest time, or makes one
+//	worker:  sends its request, and then at once the next one that is due; if there is none, it waits to be woken
+//
+// So when the target is slow, or the rate at the limit of the machine, requests go from hand to hand without anybody being
+// woken. A request that is due while all workers are busy is no more than a number: what waits costs nothing.
+func (r *run) turbo(ctx context.Context) {
+	g := &gate{run: r, ctx: ctx, count: r.times.Count(), most: r.plan.Connections, ordered: len(r.plan.Sessions) > 0}
+	var pacing sync.WaitGroup
+	pacing.Go(func() { g.pace(newPacer(ctx, r)) })
+	pacing.Wait()
+	g.workers.Wait()
+	g.senders.close()
+}
+
+// A gate gives out the numbers of requests, each once, in order.
+type gate struct {
+	run     *run
+	ctx     context.Context //nolint:containedctx // that of the one call that it lives in
+	count   uint64
+	most    int  // workers
+	ordered bool // requests of sessions are among them, which wait for one another
+	workers sync.WaitGroup
+	senders lifo // of workers that have ended
+
+	mu     sync.Mutex
+	next   uint64 // the first number that nobody has
+	made   int    // workers
+	idle   []*worker
+	closed bool
+}
+
+// A worker sends one request after the other.
+type worker struct {
+	wake chan claim // closed: there is nothing left
+}
+
+// pace hands out requests when they are due, and returns when none is left.
+func (g *gate) pace(p *pacer) {
+	for n := uint64(0); n < g.count; {
+		now, ok := p.until(g.run.times.Due(n))
+		if !ok {
+			break
+		}
+		n = g.release(n, now)
+	}
+	g.finish()
+}
+
+// release gives all requests that are due to idle workers, and makes workers where there are none. It returns the number of the
+// first one that is not due.
+func (g *gate) release(from uint64, now time.Duration) uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.idle) > 0 || g.made < g.most {
+		g.run.overslept(g.run.times.Due(from), now)
+	}
+	for from = max(from, g.next); from < g.count && g.run.times.Due(from) <= now; from++ {
+	}
+	for g.next < from {
+		free := len(g.idle)
+		switch {
+		case free > 0:
+			w := g.idle[free-1]
+			g.idle = g.idle[:free-1]
+			w.wake <- g.take() // has room for one, and is empty
+		case g.made < g.most:
+			g.made++
+			w, c := &worker{wake: make(chan claim, 1)}, g.take()
+			g.workers.Go(func() { g.work(w, c) })
+		default:
+			// Those whose time is up while they wait for a connection do not wait for one to tell it.
+			timeout := g.run.plan.Timeout
+			if g.ordered || g.run.times.Due(g.next)+timeout > now {
+				return from
+			}
+			c := g.take()
+			c.free = c.due + timeout
+			s := g.run.begun(c, g.run.templates.Turn(c.seq).Request, now)
+			g.run.tooLate(&s, c)
+			g.run.account(g.ctx, s)
+		}
+	}
+	return from
+}
+
+// take is the next number, of a request that no connection had to come free for. The lock is held.
+func (g *gate) take() claim {
+	c := g.run.claim(g.next)
+	g.next++
+	return c
+}
+
+// work sends a request and then whatever is due.
+func (g *gate) work(w *worker, c claim) {
+	by := new(sender)
+	for ok := true; ok; c, ok = g.claim(w) {
+		g.run.process(g.ctx, c, by)
+	}
+	g.senders.push(by)
+}
+
+// claim is the worker's next request. It waits for one.
+func (g *gate) claim(w *worker) (claim, bool) {
+	now := g.run.now()
+	g.mu.Lock()
+	if g.next < g.count && g.run.times.Due(g.next) <= now {
+		c := g.take()
+		if len(g.idle) == 0 && g.made == g.most { // else the pacer was about to wake one, and late
+			c.free = now
+		}
+		g.mu.Unlock()
+		return c, true
+	}
+	if g.closed {
+		g.mu.Unlock()
+		return claim{}, false
+	}
+	g.idle = append(g.idle, w)
+	g.mu.Unlock()
+	c, ok := <-w.wake
+	return c, ok
+}
+
+// finish lets every worker end once nothing is left for it.
+func (g *gate) finish() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	if g.ctx.Err() != nil {
+		g.count = g.next // what nobody has is not sent
+	}
+	for _, w := range g.idle {
+		close(w.wake)
+	}
+	g.idle = nil
+}

@@ -1,0 +1,25 @@
+package wire
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// A system call on a socket that does not block is short, so that the scheduler need not be told of it: that
+// would cost as much as what is done for a request here.
+
+func writeFD(fd uintptr, p []byte) (int, error) {
+	return once(syscall.SYS_WRITE, fd, p)
+}
+
+func readFD(fd uintptr, p []byte) (int, error) {
+	return once(syscall.SYS_READ, fd, p)
+}
+
+func once(call, fd uintptr, p []byte) (int, error) {
+	n, _, e := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))) //nolint:gosec // as package syscall does
+	if e != 0 {
+		return -1, e
+	}
+	return int(n), nil
+}

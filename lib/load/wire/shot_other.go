@@ -1,0 +1,20 @@
+//go:build !unix
+
+package wire
+
+// A shot is one write and the first read after it.
+type shot struct {
+	unsent bool // the failure was in writing
+}
+
+func (s *shot) init()      {}
+func (s *shot) take(*conn) {}
+
+func (s *shot) fire(c *conn, msg []byte) error {
+	if err := c.write(msg); err != nil {
+		s.unsent = true
+		return err
+	}
+	s.unsent = false
+	return c.fill(firstBuf)
+}
