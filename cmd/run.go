@@ -16,6 +16,8 @@ import (
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/schedule"
+	"github.com/tutti-bench/tutti/reports"
 )
 
 // runFlags are the flags of run, demo and plan.
@@ -164,9 +166,12 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	fmt.Fprintf(b, "engine    %s (%s)\n", p.Facts.Driver, p.Why)
 	if c := s.Load.Capacity; c != nil {
 		fmt.Fprintf(b, "load      a search from %v/s to %v/s for the highest rate at which %s, each held for %v, after %v of warm-up, timeout %v\n",
-			c.From, c.To, c.While.Text, c.Hold, s.Load.Warmup, s.Load.Timeout)
+			c.From, c.To, c.While.Text, c.Hold, s.Load.Schedule.Warmup, s.Load.Timeout)
 	} else {
-		fmt.Fprintf(b, "load      %v/s for %v after %v of warm-up, timeout %v\n", s.Load.Rate, s.Load.For, s.Load.Warmup, s.Load.Timeout)
+		fmt.Fprintf(b, "load      %v after %v of warm-up, timeout %v%s\n", s.Load.Schedule, s.Load.Schedule.Warmup, s.Load.Timeout, amount(s.Load.Schedule))
+		if s.Load.Schedule.Closed() {
+			fmt.Fprintf(b, "          %s\n", reports.ClosedNote)
+		}
 	}
 	if n := s.Load.Agents; n > 1 {
 		fmt.Fprintf(b, "agents    %d side by side\n", n)
@@ -205,6 +210,14 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	b.WriteString("nothing was started\n")
 	_, err := fmt.Fprint(a.out, clean(b.String()))
 	return err
+}
+
+// amount says how many requests are measured where that is no simple product.
+func amount(s schedule.Schedule) string {
+	if s.Closed() || s.Steady() {
+		return ""
+	}
+	return fmt.Sprintf("; %d requests, %.0f/s to %.0f/s", s.Count()-s.Warm(), s.Lowest(), s.Peak())
 }
 
 // stepNames lists a session's requests.

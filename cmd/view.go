@@ -67,7 +67,7 @@ func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
 		Trial: func(t plan.Trial, of int, left time.Duration) {
 			lt := reports.LiveTrial{
 				Scenario: s.Name, Arm: t.Arm, Block: t.Block, Blocks: s.Repeats, N: t.Order, Of: of,
-				Warmup: t.Load.Rate.Warmup, For: t.Load.Rate.For, Rate: t.Load.Rate.PerSecond, Left: left,
+				Warmup: t.Load.Schedule.Warmup, For: t.Load.Schedule.For(), Schedule: t.Load.Schedule, Left: left,
 			}
 			for _, st := range t.Steps {
 				lt.Faults = append(lt.Faults, reports.LiveFault{Name: st.Name, At: st.At, For: st.For})

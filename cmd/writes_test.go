@@ -98,9 +98,8 @@ func count(t *testing.T, tr *analysis.Trial, metric string) int {
 // measuredKeys are the keys of a trial's writes in measured load.
 func measuredKeys(tr *analysis.Trial) map[string]bool {
 	r := tr.Rec
-	rate := load.Constant{PerSecond: r.Rate, Warmup: r.Warmup, For: r.For}
 	keys := make(map[string]bool)
-	for seq := rate.Warm(); seq < rate.Count(); seq++ {
+	for seq := r.Schedule.Warm(); seq < r.Schedule.Count(); seq++ {
 		keys[load.Key(r.Seed, seq)] = true
 	}
 	return keys

@@ -31,6 +31,7 @@
 //	lib/linear           histories of keys → whether each was one register, within a limit of time
 //	lib/stats, lib/target/compose     estimates with intervals; Compose files → Target
 //	lib/target, lib/record            the two ends that everything talks about
+//	lib/schedule         when requests are due
 //
 // At the edge, imported by cmd and by tests alone: lib/driver/docker and lib/driver/process (one outside
 // technology each), lib/load/httpload (HTTP over vegeta, on lib/load/wire, which sends each request once), lib/fault/node, network, resource and command (the faults),
@@ -64,6 +65,9 @@
 // The load generator is a node. It runs as a container on the target's own network: a published port adds a
 // proxy that accepts for the dead, and half of the latency at 1,000/s. The ingress is resolved once, before the
 // load, so that a name service that forgets a dead balancer is not taken for the balancer's own behaviour.
+//
+// When the n-th request is due is a formula of n, for every shape of load: requests are counted and not clocked, so that every arm gets the same
+// ones, and nothing is kept of a schedule but its stages. A closed loop is the exception, and is called one wherever its figures stand.
 //
 // Requests are summed into bins of 100 ms where they are made ([github.com/tutti-bench/tutti/lib/record.Binner]), in batches and without allocating, so
 // memory is bounded by duration × groups. The bins are the grid of phases and of recovery; first errors and silences

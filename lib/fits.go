@@ -29,12 +29,14 @@ func (j *judging) fits() error {
 		switch {
 		case i < 0:
 			return was("the list of arms", "without it", r.Arm)
-		case r.Rate != l.Rate:
-			return was("load.rate", l.Rate, r.Rate)
-		case r.For != l.For:
-			return was("load.for", l.For, r.For)
-		case r.Warmup != l.Warmup:
-			return was("load.warmup", l.Warmup, r.Warmup)
+		case r.Schedule.Steady() && l.Schedule.Steady() && r.Schedule.Peak() != l.Schedule.Peak():
+			return was("load.rate", l.Schedule.Peak(), r.Schedule.Peak())
+		case r.For != l.For():
+			return was("load.for", l.For(), r.For)
+		case r.Schedule.String() != l.Schedule.String():
+			return was("load", l.Schedule, r.Schedule)
+		case r.Warmup != l.Schedule.Warmup:
+			return was("load.warmup", l.Schedule.Warmup, r.Warmup)
 		case r.Timeout != l.Timeout:
 			return was("load.timeout", l.Timeout, r.Timeout)
 		case !slices.Equal(r.Requests, names):
@@ -46,7 +48,7 @@ func (j *judging) fits() error {
 		if now, then := verified(j.scenario.Verify), readBack(r.Writes); len(r.Writes) > 0 && !slices.Equal(now, then) {
 			return was("verify", now, then)
 		}
-		if now, then := planned(j.scenario.Arms[i].Faults, l.For), carriedOut(r.Faults); len(r.Faults) > 0 && !slices.Equal(now, then) {
+		if now, then := planned(j.scenario.Arms[i].Faults, l.For()), carriedOut(r.Faults); len(r.Faults) > 0 && !slices.Equal(now, then) {
 			return was("faults", now, then)
 		}
 	}

@@ -164,10 +164,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		Schema: rundir.Schema, Name: s.Name, Hypothesis: s.Hypothesis, ID: j.plan.ID,
 		Verdict: rundir.Verdict(v.Outcome.String()), Reasons: v.Reasons, Baseline: s.Baseline, ArmOrder: j.arms(),
 		Arms: make(map[string]rundir.Arm), Repeats: j.plan.Repeats, Provenance: whole(j.plan.Provenance),
-		Load: rundir.Load{
-			Rate: s.Load.Rate, For: s.Load.For.Seconds(), Warmup: s.Load.Warmup.Seconds(), Timeout: s.Load.Timeout.Seconds(),
-			Requests: []string{}, Capacity: searchOf(s.Load.Capacity),
-		},
+		Load:   loadOf(s.Load),
 		Trials: []rundir.Trial{}, Faults: []rundir.Fault{}, Objectives: []rundir.Objective{},
 	}
 	if !slices.Contains(run.ArmOrder, run.Baseline) {
@@ -208,6 +205,28 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Reasons = []string{}
 	}
 	return run
+}
+
+// loadOf is what was sent as run.json has it.
+func loadOf(l scenario.Load) rundir.Load {
+	when := l.Schedule
+	out := rundir.Load{
+		Model: rundir.OpenLoop, Rate: when.Mean(), For: when.For().Seconds(), Warmup: when.Warmup.Seconds(), Timeout: l.Timeout.Seconds(),
+		Arrivals: string(when.Arrivals), Requests: []string{}, Capacity: searchOf(l.Capacity),
+	}
+	if when.Closed() {
+		out.Model = rundir.ClosedLoop
+	}
+	if when.Steady() {
+		out.Rate = when.Stages[0].Rate
+		return out
+	}
+	for _, g := range when.Stages {
+		out.Stages = append(out.Stages, rundir.Stage{
+			Rate: g.Rate, To: g.To, Swing: g.Swing, Period: g.Period.Seconds(), Users: g.Users, Think: g.Think.Seconds(), For: g.For.Seconds(),
+		})
+	}
+	return out
 }
 
 // whole has no null where a reader expects a list or a map.
@@ -366,7 +385,7 @@ func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 			continue // the holds of a search have no rate in common, and another load has no holds
 		}
 		if spec.OfFault {
-			for _, f := range faultNames(a, j.scenario.Load.For) {
+			for _, f := range faultNames(a, j.scenario.Load.For()) {
 				refs = append(refs, analysis.Ref{Metric: spec.Name, Fault: f})
 			}
 			continue

@@ -25,12 +25,12 @@ var (
 
 // A page is what the template is filled with.
 type page struct {
-	CSP, Title, Name, Hypothesis, Footer string
-	CSS                                  template.CSS
-	Meta                                 []string
-	Badge, Sentence, Tiles               template.HTML
-	Reasons                              []string
-	Sections                             []section
+	CSP, Title, Name, Hypothesis, Closed, Footer string
+	CSS                                          template.CSS
+	Meta                                         []string
+	Badge, Sentence, Tiles                       template.HTML
+	Reasons                                      []string
+	Sections                                     []section
 }
 
 type section struct {
@@ -52,7 +52,7 @@ func HTML(w io.Writer, r *tutti.Result) error {
 	p := page{
 		CSP:   "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'",
 		Title: visible(strings.ToUpper(verdict) + ": " + s.run.Name + ", a tutti report"), Name: visible(s.run.Name),
-		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), Meta: s.meta(),
+		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), Meta: s.meta(), Closed: s.closedLead(),
 		Badge:    template.HTML(verdictHTML(cell{verdict: s.run.Verdict}, "badge")),
 		Sentence: template.HTML(s.sentenceHTML()), Tiles: template.HTML(s.tilesHTML()),
 		Sections: s.sections(), Footer: "Run " + visible(s.run.ID) + ".",
@@ -310,16 +310,16 @@ func (s *sheet) sections() []section {
 		add("capacity", "Capacity", "How much it carries", "", body)
 	}
 	if body := s.timelineHTML(); body != "" {
-		add("timeline", "Timeline", "What happened, second by second", "", body)
+		add("timeline", "Timeline", "What happened, second by second", s.closedLead(), body)
 	}
 	if body := s.answeredHTML(); body != "" {
-		add("users", "What users got", "What users got", "", body)
+		add("users", "What users got", "What users got", s.closedLead(), body)
 	}
 	if len(s.events.rows) > 0 {
 		add("events", "Event times", "How fast it came back", s.eventsLead(), tableHTML(s.events))
 	}
 	if len(s.phases.rows) > 0 {
-		add("phases", "By phase", s.phasesTitle(), s.phasesLead(), tableHTML(s.phases))
+		add("phases", "By phase", s.phasesTitle(), strings.TrimSpace(s.phasesLead()+" "+s.closedLead()), tableHTML(s.phases))
 	}
 	if len(s.errors.rows) > 0 && !s.searches() {
 		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors)+s.examplesHTML())
@@ -413,7 +413,11 @@ func (s *sheet) howToRead() string {
 	item("Trial, block", "A trial is one fresh target under one schedule. A block holds one trial of each arm, in random order, with one seed. Intervals come from trials, never from single requests.")
 	item("Interval", "Two-sided 95 %. From six trials on it makes no assumption on the noise; with three to five it does, and says so.")
 	item("All requests", "A failed request has no latency: it never arrived. A percentile above the availability is therefore “never”, and no line is drawn across it.")
-	item("Latency", "From the moment a request was due, not from when it was sent: a target that stalls cannot hide it.")
+	if s.closed() {
+		item("Latency", "From the moment a user was ready to send. "+ClosedNote)
+	} else {
+		item("Latency", "From the moment a request was due, not from when it was sent: a target that stalls cannot hide it.")
+	}
 	item("Nodes", "In rotation: it answers. Failing: it is tried, and does not answer. Not tried: it runs, and nobody sends it anything; the balancer has ejected it, or did not choose it. Down: the engine says that it does not run, or is frozen. Down, still tried: and requests are sent to it all the same, which is what a health check is to end.")
 	item("Recovered", "From the onset to the start of the first 5 s (or 200 requests) that are as good as before, less one point. “> 15 s” means: not within the 15 s in which it could have been seen.")
 	item("Lost requests", "Bad requests beyond the rate before the fault, up to the next fault or the end of load.")

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // Limits of the live view.
@@ -41,7 +42,7 @@ type LiveTrial struct {
 	Block, Blocks int
 	N, Of         int // which trial of how many
 	Warmup, For   time.Duration
-	Rate          float64 // requests due per second
+	Schedule      schedule.Schedule // what is due, and when
 	Faults        []LiveFault
 	Nodes         []string      // known beforehand; more are learnt from bins and events
 	Left          time.Duration // until the run is over; 0: unknown
@@ -190,7 +191,7 @@ func (l *Live) Hold(h record.Hold) {
 	rate := scale{times: 1}.short(round3(h.Rate)) + "/s"
 	if h.Answer == "" {
 		l.change(func(s *liveState) { // a load of its own, on a clock of its own
-			s.trial.Rate, s.trial.Warmup, s.trial.For = h.Rate, h.Warmup, h.For
+			s.trial.Schedule, s.trial.Warmup, s.trial.For = schedule.Constant(h.Rate, h.Warmup, h.For), h.Warmup, h.For
 			s.bins, s.zero = nil, time.Time{}
 		})
 		return

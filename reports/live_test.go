@@ -17,6 +17,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/reports"
 )
 
@@ -42,7 +43,7 @@ func (t *tape) all() string {
 func begin() reports.LiveTrial {
 	return reports.LiveTrial{
 		Scenario: "node-crash", Arm: "cluster", Block: 6, Blocks: 10, N: 12, Of: 20, Warmup: 2 * time.Second, For: 30 * time.Second,
-		Rate: 200, Left: 11 * time.Minute, Faults: []reports.LiveFault{{Name: "crash", At: 10 * time.Second, For: 10 * time.Second}},
+		Schedule: schedule.Constant(200, 2*time.Second, 30*time.Second), Left: 11 * time.Minute, Faults: []reports.LiveFault{{Name: "crash", At: 10 * time.Second, For: 10 * time.Second}},
 	}
 }
 
@@ -139,7 +140,7 @@ func TestLiveHold(t *testing.T) {
 			var w tape
 			l := reports.NewLive(&w, reports.LiveOptions{TTY: tty, Width: func() int { return 100 }})
 			b := begin()
-			b.Faults, b.For, b.Rate = nil, 5*time.Second, 640
+			b.Faults, b.For, b.Schedule = nil, 5*time.Second, schedule.Constant(640, time.Second, 5*time.Second)
 			l.Trial(b)
 			bin := func(i int, due uint64) {
 				h := new(record.Hist)
@@ -215,6 +216,7 @@ func TestLiveCalm(t *testing.T) {
 				l.Stage("resized")
 				synctest.Wait()
 				time.Sleep(time.Second)
+				synctest.Wait()
 				if up := fmt.Sprintf("\x1b[%dA\r", rows); !strings.Contains(strings.Join(w.writes, ""), up) {
 					t.Errorf("wrapped to %d rows, the picture is not redrawn from its first", rows)
 				}

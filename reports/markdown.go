@@ -20,6 +20,9 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	v := s.run.Verdict
 	m.para(fmt.Sprintf("## %s %s: %s", verdictMark(v), upper(verdictWord(v)), inline(s.run.Name)))
 	m.para(m.sentence(s))
+	if s.closed() {
+		m.para("**" + inline(ClosedNote) + "**")
+	}
 	m.list(s.moreReasons())
 	m.table("### Objectives", s.objectives, len(s.run.Objectives) > 0)
 	if s.searches() {

@@ -14,6 +14,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/reports"
 )
@@ -300,7 +301,7 @@ func long(arm string, replicas, block int) *record.Recording {
 	t := analysistest.Crash(arm, replicas, block)
 	small := t.Recording()
 	rec := *small
-	rec.For, rec.Rate, rec.Bins = 120*time.Second, 2000, nil
+	rec.For, rec.Schedule, rec.Bins = 120*time.Second, schedule.Constant(2000, 0, 120*time.Second), nil
 	pattern := small.Bins
 	first := 0
 	for pattern[first].Index < 0 {

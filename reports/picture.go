@@ -156,7 +156,7 @@ func (l *Live) draw() []string {
 	}
 	v := s.vital()
 	if v.rate == "" {
-		v.rate = fmt.Sprintf("%.0f /s", s.trial.Rate)
+		v.rate = s.sends(s.now())
 	}
 	line("rate", v.rate)
 	line("p99", v.p99)
@@ -266,6 +266,15 @@ func bar(t LiveTrial, now time.Duration, width int) string {
 	return "▏" + string(cells) + "▏ " + pos
 }
 
+// sends is the rate at a moment, or how many users there are.
+func (s *liveState) sends(at time.Duration) string {
+	at = max(min(at, s.trial.For-1), -s.trial.Warmup)
+	if s.trial.Schedule.Closed() {
+		return fmt.Sprintf("closed loop, users: %d ", s.trial.Schedule.UsersAt(at))
+	}
+	return fmt.Sprintf("%.0f /s", s.trial.Schedule.RateAt(at))
+}
+
 // vitals are the numbers of the last full second and strips of the last ones.
 type vitals struct{ rate, p99, good, bad string }
 
@@ -317,7 +326,7 @@ func (s *liveState) vital() vitals {
 			heights = append(heights, -2)
 		}
 	}
-	v.rate = fmt.Sprintf("%-9s due %d, answered OK %d", fmt.Sprintf("%.0f /s", s.trial.Rate), sec.due, sec.good)
+	v.rate = fmt.Sprintf("%-9s due %d, answered OK %d", s.sends(time.Duration(last)*time.Second+time.Second/2), sec.due, sec.good)
 	p := "never"
 	if d, ok := percentileOf(&sec.ok, sec.due, 99); ok {
 		p = strings.ReplaceAll(duration(d), nb, " ")

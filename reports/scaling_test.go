@@ -14,6 +14,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/stats"
 	"github.com/tutti-bench/tutti/reports"
@@ -34,7 +35,7 @@ objectives:
 func searched(arm string, nodes, block int, carries, to float64) *record.Recording {
 	rec := analysistest.Trial{Arm: arm, Block: block, Order: block, Replicas: nodes, For: time.Second}.Recording()
 	rec.Capacity = &record.Capacity{While: "p99 <= 100ms and availability >= 99%", From: 20, To: to, Hold: 2 * time.Second}
-	rec.Bins, rec.Rate, rec.For, rec.Generator = nil, 0, 0, record.Generator{Complete: true}
+	rec.Bins, rec.Schedule, rec.For, rec.Generator = nil, schedule.Schedule{}, 0, record.Generator{Complete: true}
 	for rate, met := 20.0, true; met && rate <= to; rate *= 2 {
 		if met = rate <= carries; !met {
 			rec.Holds = append(rec.Holds, held(rec, math.Round(carries*10)/10, true), held(rec, math.Round(carries*1.04*10)/10, false))

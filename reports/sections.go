@@ -437,7 +437,7 @@ func (s *sheet) loadText() string {
 	if l.For == 0 {
 		return ""
 	}
-	t := scale{times: 1}.short(l.Rate) + " requests/s for " + seconds(l.For) + " after a warm-up of " + seconds(l.Warmup) +
+	t := loadWords(l) + " after a warm-up of " + seconds(l.Warmup) +
 		", timeout " + seconds(l.Timeout) + " from the due time"
 	if len(l.Requests) > 0 {
 		t += "; " + strings.Join(l.Requests, ", ")

@@ -33,6 +33,12 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 		t.line(l)
 	}
 	t.line("")
+	if s.closed() {
+		for _, l := range wrap(ClosedNote, t.width) {
+			t.line(l)
+		}
+		t.line("")
+	}
 	t.reasons(s)
 	if len(s.run.Objectives) > 0 {
 		if err := t.objectives(s); err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/load/loadtest"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
@@ -63,7 +64,7 @@ func TestLoad(t *testing.T) {
 	s := serve(t, &loadtest.Server{FailEvery: 10, Delay: 5 * time.Millisecond})
 	c := dial(t, start(t, "good"))
 	p := plan(s, 500, time.Second)
-	p.Rate.Warmup = 200 * time.Millisecond
+	p.Schedule.Warmup = 200 * time.Millisecond
 	var zero time.Time
 	before := time.Now()
 	bins := make(map[int]record.Bin)
@@ -151,7 +152,7 @@ func TestLoadThatCannotBeSent(t *testing.T) {
 	c := dial(t, start(t, "good"))
 	p := plan(serve(t, new(loadtest.Server)), 100, time.Second)
 	for what, spoil := range map[string]func(*load.Plan){
-		"rate":     func(p *load.Plan) { p.Rate.PerSecond = 0 },
+		"rate":     func(p *load.Plan) { p.Schedule = schedule.Constant(0, 0, time.Second) },
 		"template": func(p *load.Plan) { p.Requests = []load.Request{{Path: "/{{"}} },
 	} {
 		p := p
@@ -334,7 +335,7 @@ type burst struct{ emitted, released chan struct{} }
 
 func (g burst) Generate(ctx context.Context, p load.Plan, started func(time.Time), emit func(record.Sample)) error {
 	started(time.Now())
-	for n := range p.Rate.Count() {
+	for n := range p.Schedule.Count() {
 		emit(record.Sample{Seq: n, Sent: record.None, Free: record.None, Class: record.Timeout})
 	}
 	close(g.emitted)
@@ -354,7 +355,7 @@ func TestLoadIsAccountedFor(t *testing.T) {
 		"1 requests were r": {0, 1, 2, 3, 4, 4},
 		"2 requests were r": {0, 1, 2, 3, 4, 9, 5},
 	} {
-		p := load.Plan{Rate: load.Constant{PerSecond: 10, For: 500 * time.Millisecond}, Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1}
+		p := load.Plan{Schedule: schedule.Constant(10, 0, 500*time.Millisecond), Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1}
 		command, err := json.Marshal(map[string]any{"id": 7, "load": p})
 		if err != nil {
 			t.Fatal(err)
@@ -410,7 +411,7 @@ func TestServeWithSlowHarness(t *testing.T) {
 			_ = out.Close()
 		}()
 		p := load.Plan{
-			Rate:     load.Constant{PerSecond: 10, For: time.Duration(c.bins) * record.Grid},
+			Schedule: schedule.Constant(10, 0, time.Duration(c.bins)*record.Grid),
 			Timeout:  time.Second,
 			Requests: []load.Request{{Path: "/"}}, Connections: 1,
 		}
@@ -568,7 +569,7 @@ func serve(t *testing.T, s *loadtest.Server) *loadtest.Server {
 
 func plan(s *loadtest.Server, rate float64, d time.Duration) load.Plan {
 	return load.Plan{
-		Rate: load.Constant{PerSecond: rate, For: d}, Timeout: 10 * time.Second,
+		Schedule: schedule.Constant(rate, 0, d), Timeout: 10 * time.Second,
 		Ingress: "http://ingress:80", Dial: s.Address(), Seed: 1, Connections: 10_000,
 		Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}},
 	}

@@ -29,9 +29,10 @@ func (g Group) Load(ctx context.Context, p load.Plan, started func(zero time.Tim
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	offset, _ := g[0].Offset() // one machine, one clock
-	p.At = time.Now().Add(together + offset - p.Rate.Due(0)).UnixNano()
+	times := p.Schedule.Timetable()
+	p.At = time.Now().Add(together + offset - times.Due(0)).UnixNano()
 	u := &union{account: new(record.Account), begun: make(map[int]bool), of: len(g), started: started}
-	u.merger = record.NewMerger(p.Rate.Due, p.Rate.Count(), len(g), func(b record.Bin) {
+	u.merger = record.NewMerger(times.Due, times.Count(), len(g), func(b record.Bin) {
 		u.account.Add(&b)
 		bin(b)
 	})

@@ -70,7 +70,7 @@ func testGroup(t *testing.T, engine load.Engine) {
 		group = append(group, inside(t, &overheard{mu: &mu, told: &told}))
 	}
 	p := plan(s, 500, time.Second)
-	p.Rate.Warmup, p.Connections, p.Engine = 203*time.Millisecond, 100, engine
+	p.Schedule.Warmup, p.Connections, p.Engine = 203*time.Millisecond, 100, engine
 	p.Requests = []load.Request{{Name: "one", Method: "GET", Path: "/{{.Seq}}"}, {Name: "two", Method: "GET", Path: "/{{.Seq}}"}}
 	var bins []record.Bin
 	begun := 0
@@ -79,7 +79,7 @@ func testGroup(t *testing.T, engine load.Engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := p.Rate.Count()
+	count := p.Schedule.Count()
 	if g := sent.Generator; !g.Complete || g.Scheduled != count || g.Counted != count || g.Agents != agents || g.Engine != string(engine) || g.Took < time.Second {
 		t.Errorf("%+v", g)
 	}
@@ -99,7 +99,7 @@ func testGroup(t *testing.T, engine load.Engine) {
 		t.Errorf("the server saw %d numbers of %d", len(seen), count)
 	}
 	var want []record.Bin
-	one := record.NewBinner(p.Rate.Due, count, p.Timeout, func(b record.Bin) { want = append(want, b) })
+	one := record.NewBinner(p.Schedule.Timetable().Due, count, p.Timeout, func(b record.Bin) { want = append(want, b) })
 	for _, x := range told {
 		one.Add(x)
 	}

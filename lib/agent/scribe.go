@@ -31,9 +31,9 @@ type scribe struct {
 	batch   []record.Sample
 	batches chan []record.Sample
 	spare   chan []record.Sample
-	ended   chan struct{}
+	done    chan struct{}
 	failed  atomic.Bool // nothing more is written
-	err     error       // set before ended is closed
+	err     error       // set before done is closed
 }
 
 var errScribe = errors.New("the requests cannot be written down as fast as they are sent; without --record, or at a lower rate, they need not be")
@@ -47,7 +47,7 @@ func newScribe(s *server, id uint64, p load.Plan, fail func(error)) (*scribe, er
 		return nil, errors.New("this generator cannot write its requests down")
 	}
 	return &scribe{
-		id: id, out: s.out, fail: fail, batches: make(chan []record.Sample, maxBatches), spare: make(chan []record.Sample, maxBatches), ended: make(chan struct{}),
+		id: id, out: s.out, fail: fail, batches: make(chan []record.Sample, maxBatches), spare: make(chan []record.Sample, maxBatches), done: make(chan struct{}),
 	}, nil
 }
 
@@ -95,15 +95,26 @@ func (c *scribe) end() error {
 		c.batches <- c.batch // where that has failed meanwhile, it is taken out all the same
 	}
 	close(c.batches)
-	<-c.ended
+	<-c.done
 	if c.err == nil && c.failed.Load() {
 		c.err = errScribe
 	}
 	return c.err
 }
 
+// ended is what a load came to that has ended with err: what went wrong with the results led to that. A nil scribe has nothing to say.
+func (c *scribe) ended(err error) error {
+	if c == nil {
+		return err
+	}
+	if own := c.end(); own != nil {
+		return own
+	}
+	return err
+}
+
 func (c *scribe) work() {
-	defer close(c.ended)
+	defer close(c.done)
 	for batch := range c.batches {
 		if !c.failed.Load() {
 			if c.err = c.put(batch); c.err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/load/loadtest"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // paper is what results are written to.
@@ -83,7 +84,7 @@ func TestResults(t *testing.T) {
 					if seen[r.Seq] || r.Seq%2 != uint64(i) || r.Attack != "cluster" || r.Latency <= 0 || r.Latency > 10*time.Second {
 						t.Fatalf("result %+v", r)
 					}
-					if d := r.Timestamp.Sub(zero.Add(p.Rate.Due(r.Seq))).Abs(); d > 5*time.Millisecond {
+					if d := r.Timestamp.Sub(zero.Add(p.Schedule.Timetable().Due(r.Seq))).Abs(); d > 5*time.Millisecond {
 						t.Fatalf("request %d is dated %v off its due time", r.Seq, d)
 					}
 					seen[r.Seq] = true
@@ -170,7 +171,7 @@ func TestResultsTooFast(t *testing.T) {
 	g := slowWriter{burst{make(chan struct{}), make(chan struct{})}}
 	c := inside(t, g)
 	p := load.Plan{
-		Rate: load.Constant{PerSecond: 100_000, For: 2 * time.Second}, Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1,
+		Schedule: schedule.Constant(100_000, 0, 2*time.Second), Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1,
 		Results: &load.Results{Format: load.VegetaCSV, Open: func(load.Part) (io.WriteCloser, error) { return new(paper), nil }},
 	}
 	failed := make(chan error, 1)
@@ -193,7 +194,7 @@ func TestResultsTooFast(t *testing.T) {
 func TestResultsOfNoWriter(t *testing.T) {
 	c := inside(t, burst{make(chan struct{}), make(chan struct{})})
 	p := load.Plan{
-		Rate: load.Constant{PerSecond: 10, For: time.Second}, Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1,
+		Schedule: schedule.Constant(10, 0, time.Second), Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1,
 		Results: &load.Results{Format: load.VegetaCSV, Open: func(load.Part) (io.WriteCloser, error) { return new(paper), nil }},
 	}
 	if _, err := c.Load(t.Context(), p, func(time.Time) {}, func(record.Bin) {}); err == nil || !strings.Contains(err.Error(), "cannot write its requests down") {

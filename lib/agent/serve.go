@@ -160,7 +160,11 @@ func (s *server) quick(id uint64, f func() (reply, error)) {
 // load sends a plan's load and sums it up. A load that is broken off leaves the bins that were
 // complete: what is known of the others is not what the schedule asked for.
 func (s *server) load(ctx context.Context, id uint64, p load.Plan) {
-	done, err := s.generate(ctx, id, p)
+	generate := s.generate
+	if p.Schedule.Closed() {
+		generate = s.closedLoop
+	}
+	done, err := generate(ctx, id, p)
 	s.loading.Store(0)
 	s.out.put(reply{ID: id, Done: &done.Generator, Slowest: done.Slowest, Error: text(err), End: true})
 }
@@ -169,10 +173,10 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, er
 	if err := p.Check(); err != nil {
 		return Sent{}, err
 	}
-	own := p.Part.Pacer(p.Rate)
-	done := Sent{Generator: record.Generator{Scheduled: own.Count()}}
+	times := p.Part.Pacer(p.Schedule.Timetable())
+	done := Sent{Generator: record.Generator{Scheduled: times.Count()}}
 	var account record.Account
-	binner := record.NewBinner(own.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
+	binner := record.NewBinner(times.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
 		account.Add(&b)
 		s.out.put(reply{ID: id, Bin: &b})
 	})
@@ -193,7 +197,7 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, er
 		if err != nil {
 			return Sent{}, err
 		}
-		ledger, h = load.NewLedger(p.Rate), newHistories(p, turns)
+		ledger, h = load.NewLedger(p.Schedule), newHistories(p, turns)
 	}
 	binner.Watch(func(x *record.Sample) {
 		if ledger != nil {
@@ -206,34 +210,17 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, er
 	})
 	self := look()
 	tended := tend(binner, self)
-	err = s.generator.Generate(ctx, p, func(zero time.Time) {
-		if scribe != nil {
-			if err := scribe.begin(s.generator, p, zero); err != nil {
-				cancel(err)
-			}
-		}
-		s.out.put(reply{ID: id, Started: zero.UnixNano()})
-	}, binner.Put)
+	err = s.generator.Generate(ctx, p, s.begun(id, p, scribe, cancel), binner.Put)
 	tended()
 	binner.Flush()
-	if scribe != nil {
-		if werr := scribe.end(); werr != nil {
-			err = werr // what it led to is no news
-		}
-	}
+	err = scribe.ended(err)
 	told, refused := binner.Counts()
 	if err == nil {
 		binner.Close()
 	}
 	done.Counted, done.Agents = told, 1
 	done.Slowest = binner.Slowest()
-	self.tell(&done.Generator)
-	if g, ok := s.generator.(load.Gauge); ok {
-		done.Inflight = g.Peak()
-	}
-	if c, ok := s.generator.(load.Chooser); ok {
-		done.Engine = string(c.Chosen())
-	}
+	s.tellOf(&done, self)
 	if refused > 0 && err == nil {
 		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", refused)
 	}
@@ -247,13 +234,36 @@ func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, er
 	return done, err
 }
 
+// begun is what a generator is to call when it knows its zero.
+func (s *server) begun(id uint64, p load.Plan, by *scribe, fail func(error)) func(time.Time) {
+	return func(zero time.Time) {
+		if by != nil {
+			if err := by.begin(s.generator, p, zero); err != nil {
+				fail(err)
+			}
+		}
+		s.out.put(reply{ID: id, Started: zero.UnixNano()})
+	}
+}
+
+// tellOf says what is known of the generator and of its process.
+func (s *server) tellOf(done *Sent, about *self) {
+	about.tell(&done.Generator)
+	if g, ok := s.generator.(load.Gauge); ok {
+		done.Inflight = g.Peak()
+	}
+	if c, ok := s.generator.(load.Chooser); ok {
+		done.Engine = string(c.Chosen())
+	}
+}
+
 const (
 	flushEvery = 50 * time.Millisecond
 	lookEvery  = 10 // flushes
 )
 
 // tend flushes the bins and looks at ourselves until it is told to end, which it does before the function it returns does.
-func tend(b *record.Binner, s *self) (end func()) {
+func tend(b interface{ Flush() }, s *self) (end func()) {
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)

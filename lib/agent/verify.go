@@ -336,11 +336,12 @@ func (v *verification) fail(err error) {
 func (v *verification) sum() {
 	w := &v.writes
 	from, _ := v.ledger.Range()
+	times := v.plan.Schedule.Timetable()
 	v.each(func(seq uint64, o load.Outcome) bool {
 		if o != load.Acknowledged {
 			return true
 		}
-		i, due := seq-from, v.plan.Rate.Due(seq)
+		i, due := seq-from, times.Due(seq)
 		lost := v.missing[i/64]>>(i%64)&1 == 1
 		if !lost {
 			w.Unread++

@@ -17,6 +17,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/linear"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/targets/web"
 )
 
@@ -105,7 +106,7 @@ func verified(t *testing.T, k *keeper, within time.Duration, problem string) rec
 
 func writing(url string, within time.Duration) load.Plan {
 	return load.Plan{
-		Rate: load.Constant{PerSecond: 400, For: 500 * time.Millisecond}, Timeout: time.Second, Ingress: url, Connections: 500, Seed: 7,
+		Schedule: schedule.Constant(400, 0, 500*time.Millisecond), Timeout: time.Second, Ingress: url, Connections: 500, Seed: 7,
 		Requests: []load.Request{{Name: "write", Method: "PUT", Path: "/kv/{{.Key}}", Body: "{{.Value}}"}},
 		Verify:   []load.Verify{{Of: "write", Read: load.Request{Method: "GET", Path: "/kv/{{.Key}}"}, Want: " {{.Value}}", Within: within}},
 	}
@@ -331,7 +332,7 @@ func TestHistoriesOfStores(t *testing.T) {
 			node.Name, node.Drain = "app-1", 5*time.Second
 			go func() { ended <- node.Serve(ctx, l) }()
 			p := writing("http://"+l.Addr().String(), 3*time.Second)
-			p.Keys, p.Rate.For = 10, 1500*time.Millisecond
+			p.Keys, p.Schedule.Stages[0].For = 10, 1500*time.Millisecond
 			p.Verify[0].Want, p.Verify[0].Whole = "{{.Value}}", true
 			p.Requests = append(p.Requests, load.Request{Name: "read", Method: "GET", Path: "/kv/{{.Key}}", Expect: load.Expect{Status: []int{200, 404}}})
 			a := dial(t, start(t, "good"))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // bracketed is by how much the lowest rate that was not met may lie above the highest that was, for that to be the
@@ -48,7 +49,8 @@ func (t *Trial) capacity() Value {
 // events are its too.
 func HoldTrial(r *record.Recording, h *record.Hold) *Trial {
 	one := &record.Recording{Header: r.Header, Bins: h.Bins, Generator: h.Generator}
-	one.Capacity, one.Rate, one.Warmup, one.For = nil, h.Rate, h.Warmup, h.For
+	one.Capacity, one.Warmup, one.For = nil, h.Warmup, h.For
+	one.Schedule.Warmup, one.Schedule.Stages = h.Warmup, []schedule.Stage{{Rate: h.Rate, For: h.For}}
 	one.Zero = r.Zero.Add(h.At)
 	for _, e := range r.Events {
 		e.At -= h.At

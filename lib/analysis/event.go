@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // point is how far below the level before a trial may be and count as recovered.
@@ -110,13 +111,18 @@ func (t *Trial) firstError(f *record.Fault) Value {
 }
 
 // Hold is how long a trial must be as good as before to count as recovered: max(5 s,
-// 200 / rate), so that 200 requests speak for it. Rate is in requests per second.
-func Hold(rate float64) time.Duration {
-	h := 5 * time.Second
-	if rate > 0 && 200/rate > h.Seconds() && 200/rate < math.MaxInt32 {
-		h = time.Duration(200 / rate * float64(time.Second))
+// 200 / rate), so that 200 requests speak for it, whenever it begins: rate is the lowest of measured load. Where a sine goes down to 0 it
+// is all of the load, so that nothing can be shown. A closed loop has no rate that is known beforehand: 5 s.
+func Hold(s schedule.Schedule) time.Duration {
+	const least, requests = 5 * time.Second, 200
+	if len(s.Stages) == 0 || s.Closed() {
+		return least
 	}
-	return h
+	h := s.For().Seconds()
+	if rate := s.Lowest(); rate > 0 {
+		h = requests / rate
+	}
+	return max(least, time.Duration(min(h, math.MaxInt32)*float64(time.Second)))
 }
 
 // holdAfter is the start of the first hold after onset − onset.
@@ -137,7 +143,7 @@ func (t *Trial) holdAfter(f *record.Fault, end time.Duration) Value {
 	if before.due == 0 {
 		return Missing("no request was due before the faults, so that there is no level to return to")
 	}
-	hold := Hold(t.Rec.Rate)
+	hold := Hold(t.Rec.Schedule)
 	if end-onset < hold {
 		return Missing("the onset leaves %v, less than a hold of %v", (end - onset).Round(10*time.Millisecond), hold)
 	}

@@ -46,7 +46,7 @@ func (t *Trial) Seconds() []Second {
 // step in which it answered; failing in one in which it was tried, and did not; ejected in one in
 // which nobody tried it. Without an attempts header a running node that does not answer counts as failing while
 // requests go bad, and as ejected while none does. A node that is not balanced is in rotation while it runs.
-// Steps are long enough for five requests to each balanced node, 100 ms to 2 s.
+// Steps are long enough for five requests to each balanced node at the lowest rate, 100 ms to 2 s.
 func (t *Trial) Lanes() []Lane {
 	balanced := 0
 	for _, n := range t.Rec.Nodes {
@@ -55,8 +55,8 @@ func (t *Trial) Lanes() []Lane {
 		}
 	}
 	step := 1
-	if t.Rec.Rate > 0 {
-		step = min(max(1, windowBins(5*float64(balanced)/t.Rec.Rate)), 2*secondBins)
+	if rate := t.lowest(); rate > 0 {
+		step = min(max(1, windowBins(5*float64(balanced)/rate)), 2*secondBins)
 	}
 	var lanes []Lane
 	for _, n := range t.Rec.Nodes {
@@ -81,6 +81,14 @@ func (t *Trial) Lanes() []Lane {
 		lanes = append(lanes, lane)
 	}
 	return lanes
+}
+
+// lowest is the lowest rate of measured load; of a closed loop, which has none, the mean of what was sent.
+func (t *Trial) lowest() float64 {
+	if !t.Rec.Schedule.Closed() || t.Rec.For <= 0 {
+		return t.Rec.Schedule.Lowest()
+	}
+	return float64(t.phase(Whole, anyRequest).due) / t.Rec.For.Seconds()
 }
 
 // rotation is a balanced node's state in some bins; without requests it stays as it was.

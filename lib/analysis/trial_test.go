@@ -10,6 +10,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 const sec = time.Second
@@ -199,8 +200,8 @@ func TestHoldIsTwoHundredRequests(t *testing.T) {
 	check(t, outage(17*sec), of("recovery"), num(2))
 	check(t, outage(16_900*time.Millisecond), of("recovery"), censored(1.9))
 	check(t, outage(14*sec), of("recovery"), none)
-	for rate, want := range map[float64]time.Duration{0: 5 * sec, 40: 5 * sec, 20: 10 * sec, 1000: 5 * sec} {
-		if got := analysis.Hold(rate); got != want {
+	for rate, want := range map[float64]time.Duration{40: 5 * sec, 20: 10 * sec, 1000: 5 * sec} {
+		if got := analysis.Hold(schedule.Constant(rate, 0, 20*sec)); got != want {
 			t.Errorf("a hold at %v/s lasts %v, want %v", rate, got, want)
 		}
 	}

@@ -5,14 +5,14 @@ package load
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A Pacer is an open-loop schedule: when each request is due, however slow the
-// answers are. It is a pure function.
+// answers are. It is a pure function. A [schedule.Timetable] is one.
 type Pacer interface {
 	// Due is when request n, counted from 0, is to be sent, as an offset from the start of
 	// measured load; the warm-up lies before zero. It never falls as n rises.
@@ -21,40 +21,12 @@ type Pacer interface {
 	Count() uint64
 }
 
-// Constant is a constant rate over a warm-up and measured load.
-//
-//	        zero
-//	 warmup  |          for
-//	|· · · · |· · · · · · · · · · ·|
-//	0 1 2    Warm()                 Count()
-type Constant struct {
-	PerSecond   float64
-	Warmup, For time.Duration
-}
-
-var _ Pacer = Constant{}
-
-// Warm is how many requests belong to the warm-up: the first ones.
-func (c Constant) Warm() uint64 { return c.in(c.Warmup) }
-
-// Count is how many requests the schedule has, warm-up included.
-func (c Constant) Count() uint64 { return c.Warm() + c.in(c.For) }
-
-// Due is when request n is to be sent. The first of measured load is due at zero.
-func (c Constant) Due(n uint64) time.Duration {
-	k := float64(n) - float64(c.Warm())
-	return time.Duration(math.Floor(k * float64(time.Second) / c.PerSecond))
-}
-
-// in is how many requests fit into d: those due at k/rate < d.
-func (c Constant) in(d time.Duration) uint64 {
-	return uint64(math.Ceil(c.PerSecond*d.Seconds() - 1e-9))
-}
+var _ Pacer = (*schedule.Timetable)(nil)
 
 // A Plan is all that a generator needs, and nothing that it must look up.
 type Plan struct {
-	Rate    Constant      `json:"rate"`
-	Timeout time.Duration `json:"timeout"` // from the due time
+	Schedule schedule.Schedule `json:"schedule"`
+	Timeout  time.Duration     `json:"timeout"` // from the due time
 	// Ingress is the base URL; Dial is the host:port to connect to instead of its host,
 	// resolved by the harness, so that a dead name service is the target's trouble and not ours.
 	Ingress        string    `json:"ingress"`
@@ -131,7 +103,8 @@ type Expect struct {
 type Generator interface {
 	// Generate sends every request of the plan when it is due and emits one sample for each, from
 	// any goroutine: emit never waits long. It calls started with the wall-clock time of zero, before the first
-	// request. It returns when every request has its sample, or soon after ctx is done.
+	// request. It returns when every request has its sample, or soon after ctx is done. In a closed loop samples say
+	// whose they are, and when that user's next request is due.
 	Generate(ctx context.Context, p Plan, started func(zero time.Time), emit func(record.Sample)) error
 }
 
@@ -149,21 +122,22 @@ type Chooser interface {
 
 // Check reports what makes the plan one that cannot be sent.
 func (p Plan) Check() error {
+	if err := p.Schedule.Check(); err != nil {
+		return err
+	}
 	switch {
-	case !(p.Rate.PerSecond > 0) || math.IsInf(p.Rate.PerSecond, 0):
-		return fmt.Errorf("rate %v/s: must be above 0", p.Rate.PerSecond)
-	case p.Rate.For <= 0:
-		return fmt.Errorf("measured load lasts %v: must be above 0", p.Rate.For)
 	case p.Timeout <= 0:
 		return fmt.Errorf("timeout %v: must be above 0", p.Timeout)
 	case len(p.Requests) == 0:
 		return fmt.Errorf("no requests")
 	case p.Part.Of < 0 || p.Part.Index < 0 || p.Part.Index >= max(p.Part.Of, 1):
 		return fmt.Errorf("part %d of %d: must be from 0 and below that", p.Part.Index, p.Part.Of)
-	case p.Part.Of > 1 && (len(p.Sessions) > 0 || len(p.Verify) > 0):
-		return fmt.Errorf("sessions and what is read back cannot be sent in parts")
+	case p.Part.Of > 1 && (p.Schedule.Closed() || len(p.Sessions) > 0 || len(p.Verify) > 0):
+		return fmt.Errorf("users, sessions and what is read back cannot be sent in parts")
 	case p.Connections <= 0:
 		return fmt.Errorf("%d connections: must be above 0", p.Connections)
+	case p.Schedule.Closed() && (len(p.Sessions) > 0 || len(p.Verify) > 0 || p.Keys > 0):
+		return fmt.Errorf("users with sessions, verification or keys: these are functions of a request's number, and when a user sends is not")
 	}
 	if p.Results != nil {
 		return p.Results.check()

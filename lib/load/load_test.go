@@ -4,64 +4,10 @@ import (
 	"fmt"
 	"math"
 	"testing"
-	"testing/quick"
-	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
-
-func TestConstant(t *testing.T) {
-	for _, c := range []struct {
-		rate        load.Constant
-		warm, count uint64
-	}{
-		{load.Constant{PerSecond: 100, For: time.Second}, 0, 100},
-		{load.Constant{PerSecond: 100, Warmup: 5 * time.Second, For: time.Second}, 500, 600},
-		{load.Constant{PerSecond: 0.5, For: 3 * time.Second}, 0, 2}, // due at 0 and 2 s
-		{load.Constant{PerSecond: 3, Warmup: 500 * time.Millisecond, For: time.Second}, 2, 5},
-		{load.Constant{PerSecond: 1000.0 / 3, For: 3 * time.Second}, 0, 1000},
-		{load.Constant{PerSecond: 5000.0 / 60, For: time.Minute}, 0, 5000},
-		{load.Constant{PerSecond: 0.1, For: 100 * time.Millisecond}, 0, 1},
-		{load.Constant{PerSecond: 1e6, For: time.Minute}, 0, 60_000_000},
-	} {
-		if c.rate.Warm() != c.warm || c.rate.Count() != c.count {
-			t.Errorf("%+v: %d warm of %d, want %d of %d", c.rate, c.rate.Warm(), c.rate.Count(), c.warm, c.count)
-		}
-	}
-}
-
-// For any rate the schedule rises, its measured part is exactly what is due in [0, For), and no
-// request is off by more than a nanosecond or so from its place.
-func TestConstantSchedule(t *testing.T) {
-	property := func(rate uint16, milli uint16, warmup, measured uint16) bool {
-		c := load.Constant{
-			PerSecond: float64(rate) + float64(milli%1000)/1000 + 0.1,
-			Warmup:    time.Duration(warmup) * time.Millisecond,
-			For:       time.Duration(measured)*time.Millisecond + time.Millisecond,
-		}
-		warm, count := c.Warm(), c.Count()
-		if c.Due(warm) != 0 || c.Due(count-1) >= c.For || warm > 0 && c.Due(warm-1) >= 0 {
-			return false
-		}
-		if warm > 0 && c.Due(0) < -c.Warmup-time.Duration(1e9/c.PerSecond)-1 {
-			return false
-		}
-		step := max(count/1000, 1)
-		last := c.Due(0)
-		for n := step; n < count; n += step {
-			due := c.Due(n)
-			exact := (float64(n) - float64(warm)) / c.PerSecond * 1e9
-			if due < last || math.Abs(float64(due)-exact) > 2 {
-				return false
-			}
-			last = due
-		}
-		return c.Due(count) >= c.For-2 // rounding down takes at most a nanosecond
-	}
-	if err := quick.Check(property, &quick.Config{MaxCount: 500}); err != nil {
-		t.Error(err)
-	}
-}
 
 func TestTemplates(t *testing.T) {
 	p := load.Plan{
@@ -129,19 +75,23 @@ func TestKeysAndValues(t *testing.T) {
 
 func TestPlanCheck(t *testing.T) {
 	good := load.Plan{
-		Rate: load.Constant{PerSecond: 1, For: 1}, Timeout: 1, Connections: 1, Requests: []load.Request{{}},
+		Schedule: schedule.Constant(1, 0, 1), Timeout: 1, Connections: 1, Requests: []load.Request{{}},
 	}
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
+	users := schedule.Schedule{Stages: []schedule.Stage{{Users: 1, For: 1}}}
 	for what, spoil := range map[string]func(*load.Plan){
-		"NaN":      func(p *load.Plan) { p.Rate.PerSecond = math.NaN() },
-		"infinite": func(p *load.Plan) { p.Rate.PerSecond = math.Inf(1) },
-		"zero":     func(p *load.Plan) { p.Rate.PerSecond = 0 },
-		"no time":  func(p *load.Plan) { p.Rate.For = 0 },
-		"timeout":  func(p *load.Plan) { p.Timeout = 0 },
-		"requests": func(p *load.Plan) { p.Requests = nil },
-		"inflight": func(p *load.Plan) { p.Connections = 0 },
+		"NaN":            func(p *load.Plan) { p.Schedule = schedule.Constant(math.NaN(), 0, 1) },
+		"infinite":       func(p *load.Plan) { p.Schedule = schedule.Constant(math.Inf(1), 0, 1) },
+		"zero":           func(p *load.Plan) { p.Schedule = schedule.Constant(0, 0, 1) },
+		"no time":        func(p *load.Plan) { p.Schedule = schedule.Constant(1, 0, 0) },
+		"no stage":       func(p *load.Plan) { p.Schedule.Stages = nil },
+		"keys of users":  func(p *load.Plan) { p.Schedule, p.Keys = users, 1 },
+		"steps of users": func(p *load.Plan) { p.Schedule, p.Sessions = users, []load.Session{{Steps: 1}} },
+		"timeout":        func(p *load.Plan) { p.Timeout = 0 },
+		"requests":       func(p *load.Plan) { p.Requests = nil },
+		"inflight":       func(p *load.Plan) { p.Connections = 0 },
 	} {
 		p := good
 		spoil(&p)

@@ -41,11 +41,11 @@ type partial struct {
 func (p partial) Due(k uint64) time.Duration { return p.whole.Due(p.part.Seq(k)) }
 func (p partial) Count() uint64              { return p.part.Count(p.whole.Count()) }
 
-// Zero is the zero of the schedule: the one that the plan names, or else the one for which the first request of the whole schedule is due after lead.
-func (p Plan) Zero(lead time.Duration) time.Time {
+// Zero is the zero of the schedule: the one that the plan names, or else the one for which the first request, due at first, is due after lead.
+func (p Plan) Zero(first, lead time.Duration) time.Time {
 	now := time.Now()
 	if p.At == 0 {
-		return now.Add(lead - p.Rate.Due(0))
+		return now.Add(lead - first)
 	}
 	// The clock on the wall tells it once; from then on it is counted by the one that nobody sets.
 	return now.Add(time.Unix(0, p.At).Sub(now.Round(0)))

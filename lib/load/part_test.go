@@ -31,14 +31,14 @@ func TestParts(t *testing.T) {
 
 // Agents that are given one zero take it, to the clock's own error; without one the first request is due after the lead.
 func TestZero(t *testing.T) {
-	p := load.Plan{Rate: load.Constant{PerSecond: 10, Warmup: time.Second, For: time.Second}}
+	p := load.Plan{}
 	from := time.Now()
-	if first := p.Zero(time.Minute).Add(p.Rate.Due(0)); first.Before(from.Add(time.Minute)) || first.After(time.Now().Add(time.Minute)) {
+	if first := p.Zero(-time.Second, time.Minute).Add(-time.Second); first.Before(from.Add(time.Minute)) || first.After(time.Now().Add(time.Minute)) {
 		t.Errorf("the first request is due at %v", first)
 	}
 	at := from.Add(3 * time.Second).Round(0)
 	p.At = at.UnixNano()
-	if d := p.Zero(time.Minute).Sub(at).Abs(); d > 10*time.Millisecond {
+	if d := p.Zero(-time.Second, time.Minute).Sub(at).Abs(); d > 10*time.Millisecond {
 		t.Errorf("zero is %v off", d)
 	}
 }

@@ -56,7 +56,7 @@ func (p Plan) See(status int, body string) record.Saw {
 		return saw
 	}
 	client, ok := ClientOf(p.Seed, first)
-	if !ok || client >= p.Rate.Count() {
+	if !ok || client >= p.Schedule.Count() {
 		return record.Saw{State: record.SawStrange}
 	}
 	return record.Saw{State: record.SawValue, Client: client}

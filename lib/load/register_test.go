@@ -7,6 +7,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A value says whose it is.
@@ -48,7 +49,7 @@ func TestKeys(t *testing.T) {
 
 // What an answer holds is read out of whatever stands around it.
 func TestSee(t *testing.T) {
-	p := load.Plan{Seed: 7, Keys: 3, Rate: load.Constant{PerSecond: 10, For: time.Second}}
+	p := load.Plan{Seed: 7, Keys: 3, Schedule: schedule.Constant(10, 0, time.Second)}
 	mine, other, beyond := load.Value(7, 4), load.Value(7, 5), load.Value(7, 10)
 	for _, c := range []struct {
 		status int

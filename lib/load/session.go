@@ -14,11 +14,13 @@ import (
 // Its steps are requests of the schedule like all others, each with a due time of its own: when a step is due does
 // not depend on how the ones before it went. A client that was kept waiting sends late, and the wait counts.
 type Session struct {
-	Name   string        `json:"name"`
-	First  int           `json:"first"`  // index of its first step in Plan.Requests
-	Steps  int           `json:"steps"`  // how many it has
-	Weight float64       `json:"weight"` // how often one begins, against the other requests and sessions; 0 counts as 1
-	Think  time.Duration `json:"think"`  // between the due times of two steps, on average
+	Name   string  `json:"name"`
+	First  int     `json:"first"`  // index of its first step in Plan.Requests
+	Steps  int     `json:"steps"`  // how many it has
+	Weight float64 `json:"weight"` // how often one begins, against the other requests and sessions; 0 counts as 1
+	// Think is the time between the due times of two steps, on average, at the mean rate of measured load. Steps are counted and not
+	// clocked: where the rate is twice the mean, clients think half as long, so that there are always as many of them.
+	Think time.Duration `json:"think"`
 }
 
 // A Turn says what the request with one number is, and whose.
@@ -86,7 +88,7 @@ func newMix(p Plan, alone float64) (*mix, error) {
 	}
 	for i := range m.parts {
 		if one := &m.parts[i]; one.session >= 0 {
-			rate := p.Rate.PerSecond * weights[i] / left
+			rate := p.Schedule.Mean() * weights[i] / left
 			one.lanes = max(1, uint64(math.Round(rate*p.Sessions[one.session].Think.Seconds())))
 		}
 	}
@@ -108,7 +110,7 @@ func (e *UnreachedError) Error() string {
 
 // whole reports a session that nobody could finish. A plan without a schedule is not looked at.
 func (m *mix) whole(p Plan) error {
-	count := p.Rate.Count()
+	count := p.Schedule.Count()
 	if count == 0 {
 		return nil
 	}
@@ -120,9 +122,9 @@ func (m *mix) whole(p Plan) error {
 		lasts := time.Duration(one.steps-1) * s.Think
 		if n := m.before(i, count); n > 0 { // think is rounded to whole lanes
 			rows := float64((one.steps-1)*one.lanes) / float64(n)
-			lasts = time.Duration(min(rows*float64(p.Rate.Warmup+p.Rate.For), math.MaxInt64/2))
+			lasts = time.Duration(min(rows*float64(p.Schedule.Warmup+p.Schedule.For()), math.MaxInt64/2))
 		}
-		return &UnreachedError{Session: one.session, Name: s.Name, Lasts: lasts, Load: p.Rate.Warmup + p.Rate.For}
+		return &UnreachedError{Session: one.session, Name: s.Name, Lasts: lasts, Load: p.Schedule.Warmup + p.Schedule.For()}
 	}
 	return nil
 }

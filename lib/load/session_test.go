@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // sessions makes a plan of one request and of sessions with these many steps, all of weight 1.
 func sessions(rate float64, think time.Duration, alone bool, steps ...int) load.Plan {
-	p := load.Plan{Rate: load.Constant{PerSecond: rate, For: time.Minute}, Ingress: "http://lb", Seed: 7}
+	p := load.Plan{Schedule: schedule.Constant(rate, 0, time.Minute), Ingress: "http://lb", Seed: 7}
 	for k, n := range steps {
 		p.Sessions = append(p.Sessions, load.Session{Name: fmt.Sprint("s", k), First: len(p.Requests), Steps: n, Think: think})
 		for i := range n {
@@ -24,6 +25,19 @@ func sessions(rate float64, think time.Duration, alone bool, steps ...int) load.
 		p.Requests = append(p.Requests, load.Request{Name: "alone", Path: "/"})
 	}
 	return p
+}
+
+// Clients are as many as the mean rate wants: whose turn a number is does not depend on when it is due.
+func TestSessionsUnderARampAreThoseOfItsMean(t *testing.T) {
+	flat := sessions(300, 500*time.Millisecond, true, 4, 2)
+	ramp := flat
+	ramp.Schedule.Stages = []schedule.Stage{{Rate: 100, To: 500, For: time.Minute}}
+	a, b := templates(t, flat), templates(t, ramp)
+	for seq := range flat.Schedule.Count() {
+		if x, y := a.Turn(seq), b.Turn(seq); x != y {
+			t.Fatalf("number %d is %+v, under a ramp %+v", seq, x, y)
+		}
+	}
 }
 
 func templates(t *testing.T, p load.Plan) *load.Templates {
@@ -52,7 +66,7 @@ func TestClientsTakeTheirStepsInOrder(t *testing.T) {
 			type state struct{ step, steps, first int }
 			open := make(map[uint64]state)
 			whole, early := 0, 0
-			for seq := range p.Rate.Count() {
+			for seq := range p.Schedule.Count() {
 				turn := ts.Turn(seq)
 				if turn.Seq != seq {
 					t.Fatalf("turn %d has the number %d", seq, turn.Seq)
@@ -103,9 +117,9 @@ func TestSharesAndSpacing(t *testing.T) {
 	count := make([]int, len(p.Requests))
 	last := make(map[uint64]time.Duration)
 	sum, gaps, least := time.Duration(0), 0, time.Hour
-	for seq := range p.Rate.Count() {
+	for seq := range p.Schedule.Count() {
 		turn := ts.Turn(seq)
-		due := p.Rate.Due(seq)
+		due := p.Schedule.Timetable().Due(seq)
 		if due >= 2*time.Second && due < 4*time.Second { // the session lasts 1.5 s, and a row may be a stretch late
 			count[turn.Request]++
 		}
@@ -142,7 +156,7 @@ func TestClientsAreNotStickyByAccident(t *testing.T) {
 				at := make(map[uint64]uint64)
 				same, all := 0.0, 0.0
 				perNode, steps := make([]float64, nodes), 0.0
-				for seq := range p.Rate.Count() {
+				for seq := range p.Schedule.Count() {
 					turn := ts.Turn(seq)
 					if turn.Steps == 0 {
 						continue
@@ -178,7 +192,7 @@ func TestTurnsDependOnTheSeed(t *testing.T) {
 	p.Seed++
 	other := templates(t, p)
 	differ := 0
-	for seq := range p.Rate.Count() {
+	for seq := range p.Schedule.Count() {
 		if a.Turn(seq) != b.Turn(seq) {
 			t.Fatalf("number %d is another turn the second time", seq)
 		}
@@ -186,8 +200,8 @@ func TestTurnsDependOnTheSeed(t *testing.T) {
 			differ++
 		}
 	}
-	if differ < int(p.Rate.Count()/2) {
-		t.Errorf("another seed changes %d of %d turns", differ, p.Rate.Count())
+	if differ < int(p.Schedule.Count()/2) {
+		t.Errorf("another seed changes %d of %d turns", differ, p.Schedule.Count())
 	}
 }
 
@@ -276,7 +290,7 @@ func BenchmarkTurn(b *testing.B) {
 				b.Fatal(err)
 			}
 			for i := range b.N {
-				ts.Turn(uint64(i) % p.Rate.Count())
+				ts.Turn(uint64(i) % p.Schedule.Count())
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A Verify says how the writes of one request are read back after the load.
@@ -31,7 +32,7 @@ const (
 
 // ReadRate is how many reads per second a verification sends at most: twice what the load was, and never
 // less than 500.
-func (p Plan) ReadRate() float64 { return max(2*p.Rate.PerSecond, leastReadRate) }
+func (p Plan) ReadRate() float64 { return max(2*p.Schedule.Mean(), leastReadRate) }
 
 // ReadTimeout is the limit on one read: the load's own timeout, and never more than 5 s.
 func (p Plan) ReadTimeout() time.Duration { return min(p.Timeout, MaxReadTimeout) }
@@ -171,8 +172,8 @@ type Ledger struct {
 const perWord = 32 // outcomes in a word
 
 // NewLedger makes an empty ledger for a schedule's measured load.
-func NewLedger(c Constant) *Ledger {
-	l := &Ledger{from: c.Warm(), to: c.Count()}
+func NewLedger(s schedule.Schedule) *Ledger {
+	l := &Ledger{from: s.Warm(), to: s.Count()}
 	l.words = make([]uint64, (l.to-l.from+perWord-1)/perWord)
 	return l
 }

@@ -9,11 +9,12 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A ledger has what was set last, of measured load alone, whoever sets it at the same time.
 func TestLedger(t *testing.T) {
-	c := load.Constant{PerSecond: 100, Warmup: 500 * time.Millisecond, For: 10 * time.Second}
+	c := schedule.Constant(100, 500*time.Millisecond, 10*time.Second)
 	l := load.NewLedger(c)
 	if from, to := l.Range(); from != 50 || to != 1050 {
 		t.Fatalf("from %d to %d", from, to)

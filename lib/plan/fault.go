@@ -260,7 +260,7 @@ func (p *Plan) draw(kinds fault.Kinds, f scenario.Fault, seed int64) ([]scenario
 	if f.Random == nil {
 		return []scenario.Fault{f}, nil
 	}
-	load := p.Scenario.Load.For
+	load := p.Scenario.Load.For()
 	chance := rng(seed, "random "+f.Name)
 	var drawn []scenario.Fault
 	for k, at := range f.Draws(load) {

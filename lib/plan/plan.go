@@ -15,6 +15,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
@@ -89,8 +90,12 @@ func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
 
 func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 	l := p.Scenario.Load
+	when := l.Schedule
 	if c := l.Capacity; c != nil {
-		l.Rate, l.For = c.To, c.Hold
+		when.Stages = []schedule.Stage{{Rate: c.To, For: c.Hold}}
+	}
+	if when.Arrivals == schedule.Poisson {
+		when.Seed = seed // the same for every arm of a block
 	}
 	var verify []load.Verify
 	for _, v := range p.Scenario.Verify {
@@ -98,18 +103,20 @@ func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 	}
 	return load.Plan{
 		Verify: verify, Keys: l.Keys,
-		Rate:    load.Constant{PerSecond: l.Rate, Warmup: l.Warmup, For: l.For},
-		Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests, Sessions: l.Sessions,
+		Schedule: when, Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests, Sessions: l.Sessions,
 		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,
-		Connections: inflight(l.Rate, l.Timeout), Env: arm.Env,
+		Connections: inflight(when, l.Timeout), Env: arm.Env,
 	}
 }
 
-// inflight is how many requests can be open at once if the target answers none, and a
-// quarter more for the jitter of deadlines. Beyond maxInflight requests are shed.
-func inflight(rate float64, timeout time.Duration) int {
+// inflight is how many requests can be open at once if the target answers none at the highest rate, and a
+// quarter more for the jitter of deadlines. Beyond maxInflight requests are shed. A user has one open.
+func inflight(s schedule.Schedule, timeout time.Duration) int {
+	if s.Closed() {
+		return s.Users()
+	}
 	const spare, maxInflight = 256, 12_000 // an open request costs the agent about 33 kB, and its container has a limit
-	return int(min(math.Ceil(rate*timeout.Seconds()*1.25)+spare, maxInflight))
+	return int(min(math.Ceil(s.Peak()*timeout.Seconds()*1.25)+spare, maxInflight))
 }
 
 // Replicas is how many replicas a service has in an arm when a trial begins.
@@ -189,8 +196,8 @@ func (p *Plan) TrialLoad() time.Duration {
 	l := p.Scenario.Load
 	c := l.Capacity
 	if c == nil {
-		return l.Warmup + l.For
+		return l.Schedule.Warmup + l.For()
 	}
 	holds := load.Search{From: c.From, To: c.To}.Usual()
-	return l.Warmup + time.Duration(holds)*(LeadIn+c.Hold+Settle)
+	return l.Schedule.Warmup + time.Duration(holds)*(LeadIn+c.Hold+Settle)
 }

@@ -327,7 +327,7 @@ func TestLoad(t *testing.T) {
 		if l.Connections != want {
 			t.Errorf("%s: at most %d in flight, want %d", text, l.Connections, want)
 		}
-		if l.Rate.Warmup != 2*time.Second || l.Rate.For != time.Minute || l.Timeout != time.Second || l.Ingress != "http://lb:8080" || len(l.Requests) != 1 {
+		if l.Schedule.Warmup != 2*time.Second || l.Schedule.For() != time.Minute || l.Timeout != time.Second || l.Ingress != "http://lb:8080" || len(l.Requests) != 1 {
 			t.Errorf("load %+v", l)
 		}
 	}

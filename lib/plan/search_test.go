@@ -31,7 +31,7 @@ func TestSweep(t *testing.T) {
 	for n := 1; n <= 6; n++ {
 		for _, tr := range block(t, p, n) {
 			arms[tr.Arm]++
-			if tr.Capacity == nil || tr.Capacity.From != 50 || tr.Load.Rate.PerSecond != 800 || tr.Load.Rate.For != 10*time.Second || tr.Load.Connections < 1000 {
+			if tr.Capacity == nil || tr.Capacity.From != 50 || tr.Load.Schedule.Peak() != 800 || tr.Load.Schedule.For() != 10*time.Second || tr.Load.Connections < 1000 {
 				t.Errorf("trial %+v", tr)
 			}
 			if len(tr.Steps) > 0 {

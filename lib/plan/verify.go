@@ -18,7 +18,7 @@ func (p *Plan) checkVerify() scenario.Errors {
 	}
 	l := p.load(s.Arms[0], 0)
 	var wrong scenario.Errors
-	if n := l.Rate.Count(); n > load.MaxVerified {
+	if n := l.Schedule.Count(); n > load.MaxVerified {
 		return scenario.Errors{p.wrong(s.Verify[0].Line, fmt.Sprintf("verify: %d requests are more than can be remembered: at most %d", n, load.MaxVerified))}
 	}
 	wrong = append(wrong, p.checkHistories(l)...)
@@ -27,7 +27,7 @@ func (p *Plan) checkVerify() scenario.Errors {
 			if q.Name != v.Of {
 				continue
 			}
-			n := float64(l.Rate.Count()-l.Rate.Warm()) * l.Share(i)
+			n := float64(l.Schedule.Count()-l.Schedule.Warm()) * l.Share(i)
 			if l.Keys > 0 {
 				n = min(n, float64(l.Keys)) // of each key the last one
 			}
@@ -50,7 +50,7 @@ func (p *Plan) checkHistories(l load.Plan) scenario.Errors {
 			continue // nothing is judged
 		}
 		write := slices.IndexFunc(l.Requests, func(q load.Request) bool { return q.Name == v.Of })
-		ops := float64(l.Rate.Count()) * (l.Share(write) + l.Share(read))
+		ops := float64(l.Schedule.Count()) * (l.Share(write) + l.Share(read))
 		all += ops
 		if each := ops / float64(l.Keys); each > load.MeanOps {
 			wrong = append(wrong, p.wrong(v.Line, fmt.Sprintf("verify: about %.0f writes and reads of %q would share a key, and at most %d of one can be judged: it takes keys: %.0f or more, or less load",

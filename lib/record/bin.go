@@ -15,7 +15,7 @@ const None = time.Duration(-1 << 63)
 type Sample struct {
 	Seq     uint64        // number in the schedule, from 0
 	Request int           // index into [Header.Requests]
-	Due     time.Duration // when it was to be sent: a pure function of Seq
+	Due     time.Duration // when it was to be sent: a pure function of Seq; in a closed loop when its user was ready
 	Sent    time.Duration // when it went out; [None] if it did not
 	Free    time.Duration // when it could go out: a connection was free, its session had come to it; [None] if at once
 	Late    time.Duration // how long after its due time the generator came to it at all, being late itself; not what Free is about
@@ -29,6 +29,10 @@ type Sample struct {
 	Status            int    // of the answer; 0 if none came
 	BytesIn, BytesOut uint64 // of the bodies
 	Error             string // what went wrong, for people; it can hold what the target said
+
+	// Of a closed loop: who sent it, counted from 0, and when that user's next request is due, known as soon as this one has ended; [None] if there is none.
+	User int
+	Next time.Duration
 }
 
 // OwnLag is what the generator itself added: how late it came to the request, and from then on sent − the moment a

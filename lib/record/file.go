@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A line is one line of a recording on disk; exactly one field is set.
@@ -99,6 +101,11 @@ func Read(src io.Reader) (*Recording, error) {
 				return nil, fmt.Errorf("recording has version %d, this program reads versions 1 to %d", v, Version)
 			}
 			r.Header = *l.Header
+			if len(r.Schedule.Stages) == 0 {
+				if err := r.oneRate(s.Bytes()); err != nil {
+					return nil, fmt.Errorf("line %d: %w", n, err)
+				}
+			}
 		case l.Hold != nil:
 			r.Holds = append(r.Holds, *l.Hold)
 		case l.Bin != nil && len(r.Holds) > 0:
@@ -133,6 +140,21 @@ func Read(src io.Reader) (*Recording, error) {
 		return nil, errors.New("recording is cut off: it has no first or no last line")
 	}
 	return r, nil
+}
+
+// oneRate makes the schedule of a header of version 1 or 2, which has one rate, or 0 where a search set it.
+func (r *Recording) oneRate(header []byte) error {
+	var old struct {
+		Header struct{ Rate float64 } `json:"header"`
+	}
+	if err := json.Unmarshal(header, &old); err != nil {
+		return err
+	}
+	if rate := old.Header.Rate; rate != 0 {
+		r.Schedule = schedule.Constant(rate, r.Warmup, r.For)
+	}
+	r.Schedule.Warmup = r.Warmup
+	return nil
 }
 
 // Save writes the recording to a file, whole or not at all.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 func TestRecordingRoundTrip(t *testing.T) {
@@ -31,6 +32,28 @@ func TestRecordingRoundTrip(t *testing.T) {
 	}
 	if again := write(t, back); !bytes.Equal(b, again) {
 		t.Error("what was read is written as other bytes")
+	}
+}
+
+// Versions 1 and 2 had one rate, or none where a search set it.
+func TestReadTakesOneRateForASchedule(t *testing.T) {
+	r := recording(t)
+	text := unzip(t, write(t, r))
+	now := `"schedule":{"warmup":1000000000,"stages":[{"rate":20,"for":1000000000}]}`
+	if !strings.Contains(text, now) {
+		t.Fatalf("no %s in %s", now, text)
+	}
+	for version, rates := range map[string]map[string]schedule.Schedule{
+		`"version":2`: {`"rate":20`: r.Schedule, `"rate":0`: {Warmup: time.Second}},
+		`"version":1`: {`"rate":33.5`: schedule.Constant(33.5, time.Second, time.Second)},
+	} {
+		for rate, want := range rates {
+			old := strings.Replace(strings.Replace(text, now, rate, 1), `"version":3`, version, 1)
+			back, err := record.Read(zip(t, old))
+			if err != nil || !reflect.DeepEqual(back.Schedule, want) {
+				t.Errorf("%s, %s: %+v, %v, want %+v", version, rate, back.Schedule, err, want)
+			}
+		}
 	}
 }
 
@@ -164,7 +187,7 @@ func recording(tb testing.TB) *record.Recording {
 		Header: record.Header{
 			Version: record.Version, Run: "r1", Arm: "cluster", Block: 1, Order: 2, Seed: 7,
 			Zero: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Warmup: time.Second, For: time.Second,
-			Timeout: time.Second, Rate: 20, Requests: []string{"GET /"}, Attempts: true,
+			Timeout: time.Second, Schedule: schedule.Constant(20, time.Second, time.Second), Requests: []string{"GET /"}, Attempts: true,
 			Nodes: []record.Node{{Name: "app-1", Service: "app", Balanced: true}},
 		},
 		Events: []record.Event{{At: 5, Kind: record.NodeDie, Node: "app-1", Source: "engine", Detail: "<b>\x00"}},

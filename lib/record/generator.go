@@ -4,10 +4,10 @@ import "time"
 
 // Generator is what the load generator says of itself at the end of a trial. What came late, and by how much, is in the bins.
 type Generator struct {
-	Scheduled uint64        `json:"scheduled"`
-	Counted   uint64        `json:"counted"` // requests with an outcome; must equal Scheduled
-	CPU       time.Duration `json:"cpu"`     // user and system time
-	MaxRSS    uint64        `json:"max_rss"` // bytes
+	Scheduled uint64        `json:"scheduled"` // of a closed loop what was begun
+	Counted   uint64        `json:"counted"`   // requests with an outcome; must equal Scheduled
+	CPU       time.Duration `json:"cpu"`       // user and system time
+	MaxRSS    uint64        `json:"max_rss"`   // bytes
 	Inflight  int           `json:"inflight"`
 	Complete  bool          `json:"complete"` // the whole schedule was run
 

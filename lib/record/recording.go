@@ -1,9 +1,14 @@
 package record
 
-import "time"
+import (
+	"time"
+
+	"github.com/tutti-bench/tutti/lib/schedule"
+)
 
 // Version is the version of the recording's format. A reader takes this one and those before it: 2 added what was
-// read back; 3 the generator's own lag, the statuses of bad answers, examples, and what the generator found out about itself.
+// read back; 3 the schedule, where there was one rate, the generator's own lag, the statuses of bad answers, examples, and what the generator
+// found out about itself.
 const Version = 3
 
 // A Header is what was planned for a trial, and when its clock began.
@@ -19,9 +24,11 @@ type Header struct {
 	Warmup   time.Duration `json:"warmup"`
 	For      time.Duration `json:"for"` // measured load
 	Timeout  time.Duration `json:"timeout"`
-	Rate     float64       `json:"rate"`     // requests due per second; 0 where a search set it, see [Capacity]
 	Requests []string      `json:"requests"` // the names of the requests
 	Nodes    []Node        `json:"nodes"`
+
+	// Schedule is when requests were due. It has no stages where a search set the rates, see [Capacity].
+	Schedule schedule.Schedule `json:"schedule"`
 
 	Attempts bool `json:"attempts"` // the scenario names an attempts header
 

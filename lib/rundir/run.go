@@ -146,12 +146,35 @@ type Keys struct {
 
 // Load is what was sent, as in the scenario.
 type Load struct {
-	Rate     float64  `json:"rate"` // 1/s
+	Model    Model    `json:"model,omitempty"` // "" in older runs: open
+	Rate     float64  `json:"rate"`            // 1/s; the mean where it changes, 0 in a closed loop
+	Stages   []Stage  `json:"stages,omitempty"`
+	Arrivals string   `json:"arrivals,omitempty"` // poisson, else uniform
 	For      float64  `json:"for"`
 	Warmup   float64  `json:"warmup"`
 	Timeout  float64  `json:"timeout"`
 	Requests []string `json:"requests"`
 	Capacity *Search  `json:"capacity,omitempty"` // then rate and for are 0
+}
+
+// A Model says who decides when requests are sent.
+type Model string
+
+// The models.
+const (
+	OpenLoop   Model = "open"   // a schedule, however slow the answers are
+	ClosedLoop Model = "closed" // users who wait for their answers, so that the target itself does
+)
+
+// A Stage is a part of measured load, where that is not one rate.
+type Stage struct {
+	Rate   float64 `json:"rate,omitempty"`
+	To     float64 `json:"to,omitempty"`
+	Swing  float64 `json:"swing,omitempty"`
+	Period float64 `json:"period,omitempty"`
+	Users  int     `json:"users,omitempty"`
+	Think  float64 `json:"think,omitempty"`
+	For    float64 `json:"for"`
 }
 
 // Provenance is what somebody needs to repeat the run or to distrust it.

@@ -41,6 +41,10 @@ func words(t reflect.Type) []string {
 		for _, v := range []Verdict{Pass, Fail, Inconclusive, Invalid, Interrupted, Errored} {
 			say(string(v))
 		}
+	case reflect.TypeFor[Model]():
+		for _, m := range []Model{OpenLoop, ClosedLoop} {
+			say(string(m))
+		}
 	case reflect.TypeFor[analysis.State]():
 		for _, s := range []analysis.State{analysis.OK, analysis.Never, analysis.Censored, analysis.NoData} {
 			say(string(s))
@@ -73,6 +77,10 @@ func notes() map[string]string {
 		"Arm.phases":            "the same by phase: before, during, after the faults",
 		"Arm.requests":          "the same by the request's name",
 		"Run.scaling":           "where a search for capacity was made with several scales of one service",
+		"Load.model":            "who decides when requests are sent: open, a schedule; closed, users who wait for their answers, so that a slow target slows its own exam down",
+		"Load.rate":             "requests per second; the mean where it changes, 0 in a closed loop",
+		"Load.stages":           "where measured load is not one rate: a rate, a ramp to another one, a sine by a swing and a period, or users",
+		"Load.arrivals":         "poisson, else uniform",
 		"Load.capacity":         "the load is a search for the highest rate; then rate and for are 0",
 		"Trial.holds":           "of a search for capacity, in the order in which they were tried",
 		"Search.while":          "the condition that a hold must meet",

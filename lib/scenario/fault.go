@@ -31,8 +31,8 @@ func (b *builder) faults(items []item, load Load, header string) []Fault {
 			continue
 		}
 		one.Line = i.node.Line
-		if load.For > 0 && one.At >= load.For {
-			b.wrong(f.valueOf("at"), "measured load is over by then").expect("less than %s, which is load.for", short(load.For))
+		if load.For() > 0 && one.At >= load.For() {
+			b.wrong(f.valueOf("at"), "measured load is over by then").expect("less than %s, which is %s", short(load.For()), load.length())
 			whole = false
 		}
 		all, read = append(all, one), append(read, f)
@@ -72,7 +72,7 @@ func (b *builder) name(all []Fault, read []*fields, load Load) {
 	}
 	for _, i := range random { // what they draw has names, too
 		at := nodes[all[i].Name]
-		for k := range all[i].Draws(load.For) {
+		for k := range all[i].Draws(load.For()) {
 			if first := nodes[all[i].DrawName(k)]; first != nil {
 				b.wrong(at, "a fault that %s draws will be named %q, and so is another", all[i].Name, all[i].DrawName(k)).
 					expect("another name; the other stands in line %d", first.Line)
@@ -242,7 +242,7 @@ func (b *builder) random(one *Fault, f *fields, load Load) bool {
 	default:
 		r.Min, r.Max = length.min, length.max
 		one.Random = r
-		if n := draws(one.At, one.For, r.Every, load.For); n > maxDraws {
+		if n := draws(one.At, one.For, r.Every, load.For()); n > maxDraws {
 			b.wrong(v.at["every"].node, "that makes %d faults", n).expect("at most %d: a longer \"every\", or a shorter \"for\" beside random", maxDraws)
 			return false
 		}

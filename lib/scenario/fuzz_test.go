@@ -44,7 +44,7 @@ func FuzzParse(f *testing.F) {
 func checkWhole(t *testing.T, s *scenario.Scenario) {
 	t.Helper()
 	if s.Name == "" || s.Repeats < 1 || len(s.Arms) == 0 || len(s.Load.Requests) == 0 || s.Load.Timeout <= 0 ||
-		s.Load.Capacity == nil && (!(s.Load.Rate > 0) || s.Load.For <= 0) {
+		s.Load.Capacity == nil && s.Load.Schedule.Check() != nil {
 		t.Errorf("an empty scenario: %+v", s)
 	}
 	for _, v := range s.Verify {
@@ -58,7 +58,7 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 		}
 	}
 	p := load.Plan{
-		Rate:     load.Constant{PerSecond: s.Load.Rate, Warmup: s.Load.Warmup, For: s.Load.For},
+		Schedule: s.Load.Schedule,
 		Requests: s.Load.Requests, Sessions: s.Load.Sessions, Env: s.Arms[0].Env, Ingress: s.Arms[0].Ingress.String(), Seed: s.Seed,
 	}
 	if _, err := p.Templates(); err != nil {
@@ -79,10 +79,10 @@ func checkWhole(t *testing.T, s *scenario.Scenario) {
 			t.Errorf("an empty arm: %+v", a)
 		}
 		for _, f := range a.Faults {
-			if f.Name == "" || f.Verb == "" || f.At < 0 || f.At >= s.Load.For {
+			if f.Name == "" || f.Verb == "" || f.At < 0 || f.At >= s.Load.For() {
 				t.Errorf("an empty fault: %+v", f)
 			}
-			if f.Random != nil && (len(f.Random.Verbs) == 0 || f.Random.Every <= 0 || f.Random.Max < f.Random.Min || len(f.Draws(s.Load.For)) == 0) {
+			if f.Random != nil && (len(f.Random.Verbs) == 0 || f.Random.Every <= 0 || f.Random.Max < f.Random.Min || len(f.Draws(s.Load.For())) == 0) {
 				t.Errorf("an empty nemesis: %+v", f.Random)
 			}
 			if f.Random == nil && (f.Fault == nil || scenario.Anywhere(f, kinds()[f.Verb])) {

@@ -170,7 +170,7 @@ func quoted(words []string) []string {
 }
 
 // faults are those of a trial of the arm.
-func (c *checker) faults(arm Arm) []timed { return trialFaults(arm.Faults, c.kinds, c.s.Load.For) }
+func (c *checker) faults(arm Arm) []timed { return trialFaults(arm.Faults, c.kinds, c.s.Load.For()) }
 
 // faultNames lists them for a message: of what one random fault draws only the ends.
 func faultNames(of []timed, show func(string) string) string {
@@ -234,7 +234,7 @@ func (c *checker) phase(m slo.Metric, arm Arm) {
 				short(c.s.Load.Timeout), f.name, short(f.from)).expect("a later fault, or a shorter timeout")
 			return
 		}
-		if phase == analysis.After && f.to >= c.s.Load.For {
+		if phase == analysis.After && f.to >= c.s.Load.For() {
 			may := "is"
 			if f.of != "" {
 				may = "may be"
@@ -282,11 +282,11 @@ func (c *checker) reachable(cmp slo.Comparison) {
 	i := slices.IndexFunc(c.s.Arms, func(a Arm) bool { return a.Name == m.Arm })
 	faults := c.faults(c.s.Arms[i])
 	f := faults[slices.IndexFunc(faults, func(f timed) bool { return f.name == m.Ref.Fault })]
-	end := c.s.Load.For
+	end := c.s.Load.For()
 	if m.Ref.Metric == "failover" && !f.open {
 		end = f.to
 	}
-	hold := analysis.Hold(c.s.Load.Rate)
+	hold := analysis.Hold(c.s.Load.Schedule)
 	seen := end - hold - f.from
 	if limit <= seen.Seconds() {
 		return

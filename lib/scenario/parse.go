@@ -83,6 +83,7 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 	b.arms(s, top)
 	b.baseline(s, top)
 	b.verify(s, top)
+	b.ofUsers(s, top, load)
 	b.searched(s, load, get[*fields](top, "target", nil).text("node_header"))
 	b.objectives(s, top)
 	if len(b.errs) == 0 {

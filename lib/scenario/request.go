@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"text/template/parse"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -17,17 +16,10 @@ import (
 
 func (b *builder) load(f *fields) Load {
 	l := Load{
-		Rate: get(f, "rate", 0.0), For: f.duration("for", 0),
-		Warmup: f.duration("warmup", DefaultWarmup), Timeout: f.duration("timeout", DefaultTimeout),
+		Schedule: b.schedule(f), Timeout: f.duration("timeout", DefaultTimeout),
 		Keys:     uint64(get(f, "keys", int64(0))),
 		Capacity: b.search(f),
 		Agents:   int(get(f, "agents", int64(1))),
-	}
-	if f.has("rate") && !f.has("for") {
-		b.wrong(b.head(f.node), "load lacks %q", "for").expect("for: %s", duration{})
-	}
-	if l.Rate > 0 && l.For > 0 && l.Rate*l.For.Seconds() < 1 {
-		b.wrong(f.valueOf("for"), "there is no request in it").expect("at least %s at this rate", time.Duration(float64(time.Second)/l.Rate))
 	}
 	named := make(map[string]*yaml.Node)
 	once := func(what, name string, n *yaml.Node, instead string) {
@@ -56,6 +48,9 @@ func (b *builder) load(f *fields) Load {
 		}
 		once("requests", one.Name, i.node, "another name, or a weight")
 		l.Requests = append(l.Requests, one)
+	}
+	if l.Agents > 1 && l.Schedule.Closed() {
+		b.wrong(f.valueOf("agents"), "the users of a closed loop cannot be shared out among %d agents", l.Agents).expect("agents: 1, or stages with rates")
 	}
 	if l.Agents > 1 && len(l.Sessions) > 0 {
 		b.wrong(f.valueOf("agents"), "the steps of a session cannot be shared out among %d agents", l.Agents).expect("agents: 1, or requests without steps")

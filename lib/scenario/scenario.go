@@ -8,6 +8,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
@@ -65,15 +66,13 @@ type HealthCheck struct {
 
 // Load is what is sent.
 type Load struct {
-	Rate     float64 // per second
-	For      time.Duration
-	Warmup   time.Duration
+	Schedule schedule.Schedule // when; of a search the warm-up alone
 	Timeout  time.Duration
 	Agents   int            // processes that send it side by side
 	Keys     uint64         // how many keys .Key gives; 0: one for each request or session
 	Requests []load.Request // the steps of sessions among them
 	Sessions []load.Session
-	Capacity *Capacity // nil: Rate and For say it
+	Capacity *Capacity // nil: Schedule says it
 }
 
 // A Capacity is a search for the highest rate, instead of a rate.

@@ -15,6 +15,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/target"
 )
@@ -177,7 +178,7 @@ func TestNodeCrash(t *testing.T) {
 	if f := s.Arms[1].Faults[0]; f.Name != "crash" || f.Verb != "kill" || f.At != 10*time.Second || f.For != 10*time.Second || f.Selector.Service != "app" || f.Fault == nil {
 		t.Errorf("fault: %+v", f)
 	}
-	if s.Load.Rate != 300 || s.Load.For != time.Minute || s.Load.Timeout != time.Second || s.Load.Requests[0].Path != "/" {
+	if s.Load.Schedule.Peak() != 300 || s.Load.For() != time.Minute || s.Load.Timeout != time.Second || s.Load.Requests[0].Path != "/" {
 		t.Errorf("load: %+v", s.Load)
 	}
 	if len(s.Objectives) != 4 || s.Objectives[2].Line != 34 || s.Objectives[2].Check.Metrics()[0].Ref.Fault != "crash" {
@@ -217,7 +218,7 @@ func TestFull(t *testing.T) {
 
 	body := `{"deep":{"a":"<b>"},"id":"{{.Key}}","n":[1,2.5,true,null,"yes","2001-01-01",15]}`
 	empty := ""
-	checkEqual(t, "load", s.Load, scenario.Load{Rate: 100, For: 90 * time.Second, Timeout: 500 * time.Millisecond, Agents: 1, Requests: []load.Request{
+	checkEqual(t, "load", s.Load, scenario.Load{Schedule: schedule.Constant(100, 0, 90*time.Second), Timeout: 500 * time.Millisecond, Agents: 1, Requests: []load.Request{
 		{Name: "GET /", Weight: 1, Method: "GET", Path: "/"},
 		{Name: "PUT /kv/{{.Key}}", Weight: 1, Method: "PUT", Path: "/kv/{{.Key}}"},
 		{
@@ -280,7 +281,7 @@ func TestDefaults(t *testing.T) {
 	s := parse(t, "testdata/valid/smallest.yaml")
 	checkWhole(t, s)
 	checkEqual(t, "defaults",
-		[]any{len(s.Arms), s.Arms[0].Name, s.Baseline, s.Repeats, s.Seed, s.Load.Warmup, s.Load.Timeout, s.Arms[0].Ready, s.Engine, s.Load.Agents},
+		[]any{len(s.Arms), s.Arms[0].Name, s.Baseline, s.Repeats, s.Seed, s.Load.Schedule.Warmup, s.Load.Timeout, s.Arms[0].Ready, s.Engine, s.Load.Agents},
 		[]any{1, "target", "", 6, int64(1), 5 * time.Second, 5 * time.Second, scenario.Ready{Within: time.Minute}, "", 1})
 }
 
@@ -367,10 +368,10 @@ func TestRandom(t *testing.T) {
 	checkEqual(t, "verbs", strings.Join(verbs, " "), "kill pause latency stop restart kill partition scale")
 	checkEqual(t, "verbs without a service", strings.Join(free, " "), "pause latency stop restart scale")
 	second := time.Second
-	checkEqual(t, "times", nemesis.Draws(s.Load.For), []time.Duration{40 * second, 48 * second, 56 * second, 64 * second})
-	checkEqual(t, "times to the end of load", restarts.Draws(s.Load.For), []time.Duration{80 * second, 90 * second})
+	checkEqual(t, "times", nemesis.Draws(s.Load.For()), []time.Duration{40 * second, 48 * second, 56 * second, 64 * second})
+	checkEqual(t, "times to the end of load", restarts.Draws(s.Load.For()), []time.Duration{80 * second, 90 * second})
 	checkEqual(t, "its name", nemesis.DrawName(3), "nemesis-4")
-	if none := faults[0].Draws(s.Load.For); none != nil {
+	if none := faults[0].Draws(s.Load.For()); none != nil {
 		t.Errorf("kill draws %v", none)
 	}
 }

@@ -174,8 +174,8 @@ func (b *builder) captures(f *fields) []load.Capture {
 func (b *builder) reached(s *Scenario, f *fields) {
 	arm := s.Arms[0]
 	p := load.Plan{
-		Rate:    load.Constant{PerSecond: s.Load.Rate, Warmup: s.Load.Warmup, For: s.Load.For},
-		Ingress: arm.Ingress.String(), Requests: s.Load.Requests, Sessions: s.Load.Sessions, Env: arm.Env, Seed: s.Seed,
+		Schedule: s.Load.Schedule,
+		Ingress:  arm.Ingress.String(), Requests: s.Load.Requests, Sessions: s.Load.Sessions, Env: arm.Env, Seed: s.Seed,
 	}
 	_, err := p.Templates()
 	u, ok := errors.AsType[*load.UnreachedError](err)

@@ -69,7 +69,7 @@ func (b *builder) links(all []Fault, read []*fields, load Load, whole bool) {
 			want = "at: there is no other fault to wait for"
 		}
 		j := slices.IndexFunc(all, func(o Fault) bool { return o.Name == f.After.Fault })
-		switch of := drawing(all, f.After.Fault, load.For); {
+		switch of := drawing(all, f.After.Fault, load.For()); {
 		case j == i:
 			b.wrong(at, "a fault cannot wait for itself").expect("%s", want)
 		case j >= 0 && all[j].Random != nil:
@@ -84,7 +84,7 @@ func (b *builder) links(all []Fault, read []*fields, load Load, whole bool) {
 		b.circles(all, read)
 	}
 	if len(b.errs) == 0 && whole { // else times may be missing because they are wrong
-		b.late(all, read, load.For)
+		b.late(all, read, load.For())
 	}
 }
 

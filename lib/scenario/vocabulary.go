@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/fault"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
@@ -135,17 +136,24 @@ func armKeys(faults form) *keys {
 func loadKeys() *keys {
 	return &keys{
 		name: "load", brief: "a mapping, such as {rate: 300/s, for: 60s, requests: [GET /]}", groups: []string{"rate"},
+		belong: map[string]string{
+			"users": "users in a stage: stages: [{users: 20, think: 1s, for: 60s}]", "think": "think in a stage with users, or beside the steps of a session",
+			"to": "to in a stage: stages: [{rate: 100/s, to: 400/s, for: 60s}]", "swing": "swing in a stage: stages: [{rate: 100/s, swing: 50/s, period: 20s, for: 60s}]",
+			"period": "period beside swing in a stage: stages: [{rate: 100/s, swing: 50/s, period: 20s, for: 60s}]",
+		},
 		list: []key{
-			{name: "rate", doc: "requests sent, on schedule however slow the answers are", form: rate{1e6}, group: "rate"},
+			{name: "rate", doc: "requests sent, on schedule however slow the answers are", form: rate{maxRate}, group: "rate"},
+			{name: "stages", doc: "instead of a rate: ramps, sines, several rates, or users, one after the other", group: "rate", form: many{
+				of: stageKeys(), what: "a list of stages, such as - {rate: 100/s, to: 400/s, for: 30s}", min: 1, max: schedule.MaxStages,
+			}},
 			{name: "capacity", doc: "a search for the highest rate, instead of a rate", form: capacityKeys(), group: "rate"},
 			{name: "for", doc: "how long load is measured; the warm-up comes before it; required with a rate", form: duration{time.Millisecond, day}},
 			{name: "warmup", doc: "load before the measurement", def: "5s", form: duration{0, day}},
 			{name: "timeout", doc: "from the due time; later is bad", def: "5s", form: duration{time.Millisecond, time.Hour}},
-			{name: "arrivals", doc: "how requests are spread", def: "uniform", form: enum{words: []string{"uniform"}, later: []string{"poisson"}}},
+			{name: "arrivals", doc: "how requests lie around the rate: evenly, or at random as those of independent clients", def: "uniform", form: enum{words: []string{string(schedule.Uniform), string(schedule.Poisson)}}},
 			{name: "requests", doc: "what is sent", required: true, form: many{
 				of: requestForm{either{requestLine, requestKeys(false)}, sessionKeys()}, what: "a list of requests, such as - GET /", min: 1, max: maxRequests,
 			}},
-			{name: "stages", later: true, instead: "rate and for"},
 			{name: "connections", later: true},
 			{name: "keepalive", later: true},
 			{name: "http2", later: true},

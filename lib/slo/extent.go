@@ -86,7 +86,7 @@ func eval(e Expr, block map[string]*analysis.Trial, floors bool) extent {
 		if x.missing() {
 			x.why = e.Arm + "." + e.Ref.Metric + ": " + x.why
 		} else if floors && e.unit() == analysis.Seconds {
-			floor := resolution(e.Ref.Metric, t.Rec.Rate)
+			floor := resolution(e.Ref.Metric, t.Rec.Schedule.Lowest())
 			x.lo, x.hi = max(x.lo, floor), max(x.hi, floor)
 		}
 		return x
@@ -104,7 +104,7 @@ func eval(e Expr, block map[string]*analysis.Trial, floors bool) extent {
 }
 
 // resolution is the smallest time that a metric can tell from none, in seconds: the
-// grid of 100 ms for what starts on it, the distance of two requests for gaps between them, and
+// grid of 100 ms for what starts on it, the distance of two requests at the lowest rate for gaps between them, and
 // 1 µs for response times.
 func resolution(metric string, rate float64) float64 {
 	switch metric {

@@ -56,7 +56,7 @@ func (r *run) newInjector(cluster target.Cluster, client *agent.Client, dial str
 			s.rec.Nodes, s.rec.Role = nil, roleText(*p.Selector.Role)
 		}
 		if p.When != nil && in.seconds == nil {
-			in.seconds = newSeconds(r.Plan.Load.Rate)
+			in.seconds = newSeconds(r.Plan.Load.Schedule)
 		}
 		in.steps = append(in.steps, s)
 	}
@@ -158,7 +158,7 @@ func (in *injector) close() {
 func (in *injector) engine(t time.Time) time.Time { return in.rec.Zero.Add(t.Sub(in.zero)) }
 
 // end is when measured load ends, on this machine's clock.
-func (in *injector) end() time.Time { return in.zero.Add(in.Plan.Load.Rate.For) }
+func (in *injector) end() time.Time { return in.zero.Add(in.Plan.Load.Schedule.For()) }
 
 // enters counts a step among those in force.
 func (in *injector) enters(s *step) {

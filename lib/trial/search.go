@@ -13,6 +13,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
@@ -44,7 +45,7 @@ func (r *run) search(ctx context.Context, agents agent.Group, dial string) error
 		}
 		h := record.Hold{Rate: rate, Warmup: plan.LeadIn, For: c.Hold}
 		if len(r.rec.Holds) == 0 {
-			h.Warmup = r.Plan.Load.Rate.Warmup
+			h.Warmup = r.Plan.Load.Schedule.Warmup
 		} else if h.Settled, h.Why, err = r.settle(ctx, client, dial, quick); err != nil {
 			return err
 		} else if h.Why != "" {
@@ -80,7 +81,7 @@ func (r *run) since(t time.Time, client *agent.Client) time.Duration {
 func (r *run) hold(ctx context.Context, agents agent.Group, dial string, h *record.Hold) error {
 	p := r.Plan.Load
 	p.Dial = dial
-	p.Rate = load.Constant{PerSecond: h.Rate, Warmup: h.Warmup, For: h.For}
+	p.Schedule.Warmup, p.Schedule.Stages = h.Warmup, []schedule.Stage{{Rate: h.Rate, For: h.For}}
 	// Each hold has keys and values of its own: a target may take each once.
 	p.Seed += int64(len(r.rec.Holds)) << 32
 	limit := h.Warmup + h.For + p.Timeout + drainSpare

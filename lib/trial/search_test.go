@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
-	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/target"
 	"github.com/tutti-bench/tutti/lib/trial"
@@ -29,7 +29,7 @@ func searching(t *testing.T, f *trialtest.Fake, nodes int, while string) trial.C
 		t.Fatal(err)
 	}
 	c.Plan.Capacity = &scenario.Capacity{While: condition, From: 10, To: 80, Hold: 5 * time.Second}
-	c.Plan.Load.Rate = load.Constant{PerSecond: 80, Warmup: time.Second, For: 5 * time.Second}
+	c.Plan.Load.Schedule = schedule.Constant(80, time.Second, 5*time.Second)
 	return c
 }
 

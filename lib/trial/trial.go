@@ -135,12 +135,12 @@ func (r *run) blank() *record.Recording {
 	}
 	rec := &record.Recording{Header: record.Header{
 		Version: record.Version, Run: r.Spec.Run, Arm: p.Arm, Block: p.Block, Order: p.Order, Seed: p.Seed,
-		Warmup: p.Load.Rate.Warmup, For: p.Load.Rate.For, Timeout: p.Load.Timeout,
-		Rate: p.Load.Rate.PerSecond, Requests: names, Attempts: p.Load.AttemptsHeader != "",
+		Warmup: p.Load.Schedule.Warmup, For: p.Load.Schedule.For(), Timeout: p.Load.Timeout,
+		Schedule: p.Load.Schedule, Requests: names, Attempts: p.Load.AttemptsHeader != "",
 	}}
 	if c := p.Capacity; c != nil {
 		rec.Capacity = &record.Capacity{While: c.While.Text, From: c.From, To: c.To, Hold: c.Hold}
-		rec.Rate, rec.For = 0, 0
+		rec.Schedule.Stages, rec.For = nil, 0
 	}
 	return rec
 }
@@ -200,7 +200,7 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 	p := r.Plan.Load
 	p.Dial, p.Results = dial, r.Results
 
-	limit := p.Rate.Warmup + p.Rate.For + p.Timeout + drainSpare
+	limit := p.Schedule.Warmup + p.Schedule.For() + p.Timeout + drainSpare
 	loadCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the load agent did not end within %v", limit))
 	defer cancel()
 	zero := make(chan time.Time, 1)

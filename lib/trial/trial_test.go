@@ -21,6 +21,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/target"
 	"github.com/tutti-bench/tutti/lib/trial"
 	"github.com/tutti-bench/tutti/lib/trial/trialtest"
@@ -41,8 +42,8 @@ func config(f *trialtest.Fake, replicas int, faults ...scenario.Fault) trial.Con
 		Driver: f, Spec: target.Spec{Target: t, Ingress: ingress}, Nodes: "app",
 		Ready: scenario.Ready{Within: time.Second},
 		Plan: plan.Trial{Arm: "cluster", Block: 1, Order: 1, Steps: steps, Load: load.Plan{
-			Rate:    load.Constant{PerSecond: 10, Warmup: 2 * time.Second, For: 60 * time.Second},
-			Timeout: time.Second, Ingress: ingress.String(), Connections: 100, AttemptsHeader: "X-Upstream", NodeHeader: "X-Node",
+			Schedule: schedule.Constant(10, 2*time.Second, 60*time.Second),
+			Timeout:  time.Second, Ingress: ingress.String(), Connections: 100, AttemptsHeader: "X-Upstream", NodeHeader: "X-Node",
 			Requests: []load.Request{{Name: "GET /", Method: "GET", Path: "/"}},
 		}},
 	}

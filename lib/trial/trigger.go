@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
-	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // noteEarly is how long before a fault's time it is written down that it comes.
@@ -80,7 +81,7 @@ func (s *step) awaitOther(ctx context.Context, a scenario.After) bool {
 	if !m.came {
 		return s.never(ctx, "it waits for fault %q, which never %s", a.Fault, what)
 	}
-	if s.rec.At = m.at + a.Delay; s.rec.At >= s.Plan.Load.Rate.For {
+	if s.rec.At = m.at + a.Delay; s.rec.At >= s.Plan.Load.Schedule.For() {
 		return s.never(ctx, "it was due at %s, %v after fault %q %s, when measured load had ended", instant(s.rec.At), a.Delay, a.Fault, what)
 	}
 	return true
@@ -96,7 +97,7 @@ func (s *step) awaitCondition(ctx context.Context) bool {
 		full, more := s.seconds.since(&cursor)
 		for _, f := range full {
 			at := time.Since(s.zero)
-			if at >= s.Plan.Load.Rate.For || !s.plan.When.Holds(analysis.Of(s.recording(f))) {
+			if at >= s.Plan.Load.Schedule.For() || !s.plan.When.Holds(analysis.Of(s.recording(f))) {
 				continue
 			}
 			s.rec.At = at
@@ -137,7 +138,8 @@ type second struct {
 
 // seconds collect the bins of measured load. They are safe for concurrent use.
 type seconds struct {
-	due []uint64 // requests that are due in each full second
+	due    []uint64 // requests that are due in each full second; of a closed loop nobody knows
+	closed bool     // a second is full when a later one has begun: its bins come in their order
 
 	mu   sync.Mutex
 	got  []uint64
@@ -146,13 +148,16 @@ type seconds struct {
 	more chan struct{}        // closed when there is another one
 }
 
-func newSeconds(r load.Constant) *seconds {
-	q := &seconds{due: make([]uint64, r.For/time.Second), bins: make(map[int][]record.Bin), more: make(chan struct{})}
+func newSeconds(s schedule.Schedule) *seconds {
+	q := &seconds{due: make([]uint64, s.For()/time.Second), closed: s.Closed(), bins: make(map[int][]record.Bin), more: make(chan struct{})}
 	q.got = make([]uint64, len(q.due))
-	for n := r.Warm(); n < r.Count(); n++ {
-		if i := int(r.Due(n) / time.Second); i < len(q.due) {
-			q.due[i]++
-		}
+	times := s.Timetable()
+	first := times.Warm()
+	for i := range q.due {
+		end := time.Duration(i+1) * time.Second
+		n := sort.Search(int(times.Count()-first), func(k int) bool { return times.Due(first+uint64(k)) >= end })
+		q.due[i] = uint64(n)
+		first += uint64(n)
 	}
 	return q
 }
@@ -161,17 +166,31 @@ func newSeconds(r load.Constant) *seconds {
 func (q *seconds) bin(b record.Bin) {
 	const each = int(time.Second / record.Grid)
 	i := b.Index / each
-	if b.Index < 0 || i >= len(q.due) {
-		return // the warm-up, or a last second that is not full
+	if b.Index < 0 {
+		return // the warm-up
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		for k := range q.bins {
+			if k < i {
+				q.close(k)
+			}
+		}
+	}
+	if i >= len(q.due) {
+		return // a last second that is not full
+	}
 	from := time.Duration(i) * time.Second
 	q.bins[i] = append(q.bins[i], earlier(b, from))
-	if q.got[i] += b.Due; q.got[i] < q.due[i] {
-		return
+	if q.got[i] += b.Due; !q.closed && q.got[i] >= q.due[i] {
+		q.close(i)
 	}
-	q.full = append(q.full, second{from, q.bins[i]})
+}
+
+// close tells of a second that is full.
+func (q *seconds) close(i int) {
+	q.full = append(q.full, second{time.Duration(i) * time.Second, q.bins[i]})
 	delete(q.bins, i)
 	close(q.more)
 	q.more = make(chan struct{})

@@ -4,12 +4,12 @@ package analysistest
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A Trial describes a synthetic recording. The zero value is 20 s at 100/s to three nodes that answer
@@ -21,8 +21,9 @@ type Trial struct {
 	Seed    int64
 	Rate    float64 // per second, default 100
 	Warmup  time.Duration
-	For     time.Duration // default 20 s
-	Timeout time.Duration // default 1 s
+	For     time.Duration    // default 20 s
+	Stages  []schedule.Stage // instead of Rate and For
+	Timeout time.Duration    // default 1 s
 
 	Requests []string // default "GET /"; they take turns
 	Nodes    []record.Node
@@ -90,6 +91,9 @@ func (t Trial) withDefaults() Trial {
 	if t.Arm == "" {
 		t.Arm = "target"
 	}
+	if t.Stages != nil {
+		t.For = t.schedule().For()
+	}
 	t.Block = max(t.Block, 1)
 	t.Order = max(t.Order, 1)
 	if t.Rate == 0 {
@@ -109,20 +113,24 @@ func (t Trial) withDefaults() Trial {
 	return t
 }
 
+// schedule is when requests are due.
+func (t Trial) schedule() schedule.Schedule {
+	if t.Stages != nil {
+		return schedule.Schedule{Warmup: t.Warmup, Stages: t.Stages}
+	}
+	return schedule.Constant(t.Rate, t.Warmup, t.For)
+}
+
 // Recording makes the recording. The same Trial gives the same recording.
 func (t Trial) Recording() *record.Recording {
 	t = t.withDefaults()
 	rec := &record.Recording{Header: record.Header{
 		Version: record.Version, Run: "synthetic", Arm: t.Arm, Block: t.Block, Order: t.Order, Seed: t.Seed,
 		Zero: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(t.Order) * 2 * time.Minute), Warmup: t.Warmup, For: t.For,
-		Timeout: t.Timeout, Rate: t.Rate, Requests: t.Requests, Nodes: t.Nodes, Attempts: t.Attempts,
+		Timeout: t.Timeout, Schedule: t.schedule(), Requests: t.Requests, Nodes: t.Nodes, Attempts: t.Attempts,
 	}, Events: slices.Clone(t.Events), Faults: slices.Clone(t.Faults)}
-	in := func(d time.Duration) uint64 { return uint64(math.Ceil(t.Rate*d.Seconds() - 1e-9)) }
-	warm := in(t.Warmup)
-	count := warm + in(t.For)
-	due := func(n uint64) time.Duration {
-		return time.Duration(math.Floor((float64(n) - float64(warm)) * float64(time.Second) / t.Rate))
-	}
+	times := t.schedule().Timetable()
+	due, count := times.Due, times.Count()
 	b := record.NewBinner(due, count, t.Timeout, func(bin record.Bin) {
 		rec.Failures = append(rec.Failures, bin.TakeExamples()...)
 		rec.Bins = append(rec.Bins, bin)

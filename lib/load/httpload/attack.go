@@ -4,17 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
-)
 
-// attackGC is how much the heap may grow, in percent of what is in use, before it is collected.
-const attackGC = 400
+	"github.com/tutti-bench/tutti/lib/record"
+)
 
 // attack sends the plan by vegeta's attacker.
 //
@@ -23,10 +21,7 @@ const attackGC = 400
 // meanwhile are sent late, and because their times count from when they were due, and not from when a worker took them,
 // nothing of the wait is lost.
 func (r *run) attack(ctx context.Context) {
-	// The attacker makes garbage with each request and keeps next to nothing, so that a heap as small as that would be collected
-	// dozens of times in a second.
-	defer debug.SetGCPercent(debug.SetGCPercent(attackGC))
-	a := &attacker{run: r, pacer: newPacer(ctx, r)}
+	a := &attacker{run: r, pacer: newPacer(ctx, r), stuck: record.None}
 	send := transport(func(q *http.Request) (*http.Response, error) { return a.roundTrip(ctx, q) })
 	workers := uint64(r.plan.Connections)
 	by := vegeta.NewAttacker(
@@ -56,14 +51,13 @@ type attacker struct {
 // Pace makes vegeta's attacker keep our schedule: it waits inside and returns 0. Requests are counted and not clocked, so
 // that every run of a plan has the same ones. The attacker calls it from one goroutine, when somebody has taken the request before.
 func (a *attacker) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop bool) {
-	rate := a.run.times
-	if hits >= rate.Count() {
+	if hits >= a.run.times.Count() {
 		return 0, true
 	}
 	if a.full {
 		a.stuck = a.run.now()
 	}
-	due := rate.Due(hits)
+	due := a.run.times.Due(hits)
 	now, ok := a.pacer.until(due)
 	if !ok {
 		return 0, true
@@ -82,7 +76,7 @@ func (a *attacker) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop 
 
 // Rate is for vegeta's own use.
 func (a *attacker) Rate(time.Duration) float64 {
-	return a.run.plan.Rate.PerSecond * a.run.plan.Part.Share()
+	return a.run.plan.Schedule.Mean() * a.run.plan.Part.Share()
 }
 
 // transport is an http.RoundTripper.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // Each engine at full speed on 64 connections: what is due is due long ago.
@@ -17,7 +18,7 @@ func BenchmarkEngine(b *testing.B) {
 	for _, engine := range []load.Engine{load.Attack, load.Turbo} {
 		b.Run(string(engine), func(b *testing.B) {
 			p := load.Plan{
-				Rate: load.Constant{PerSecond: 1e9, For: time.Duration(b.N)}, Timeout: time.Hour, Ingress: "http://ingress", Dial: address,
+				Schedule: schedule.Constant(1e9, 0, time.Duration(b.N)), Timeout: time.Hour, Ingress: "http://ingress", Dial: address,
 				Connections: 64, Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}}, NodeHeader: "X-Node", Engine: engine,
 			}
 			var bad atomic.Int64

@@ -50,23 +50,35 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 		return fmt.Errorf("generate load: %w", err)
 	}
 	g.peak.Store(0)
-	zero := p.Zero(lead)
+	timetable := p.Schedule.Timetable()
+	times, first := p.Part.Pacer(timetable), timetable.Due(0)
+	if p.Schedule.Closed() {
+		first = -p.Schedule.Warmup
+	}
+	zero := p.Zero(first, lead)
 	by := newCarrier(ctx, p)
 	defer by.close()
-	r := newRun(p, templates, zero, by, emit, &g.peak)
+	r := newRun(p, times, templates, zero, by, emit, &g.peak)
 	started(zero)
+	whole := true
 	g.chosen = EngineOf(p)
-	switch g.chosen {
-	case load.Turbo:
+	switch {
+	case p.Schedule.Closed():
+		r.users(ctx)
+		whole = ctx.Err() == nil
+	case g.chosen == load.Turbo:
 		r.turbo(ctx)
+		whole = r.sent.Load() >= times.Count()
 	default:
 		r.attack(ctx)
+		whole = r.sent.Load() >= times.Count()
 	}
-	if err := r.problem(); err != nil {
+	err = r.problem()
+	if err == nil && ctx.Err() != nil && !whole {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("generate load: %w", err)
-	}
-	if ctx.Err() != nil && r.sent.Load() < r.times.Count() {
-		return fmt.Errorf("generate load: %w", context.Cause(ctx))
 	}
 	return nil
 }
@@ -79,7 +91,7 @@ func EngineOf(p load.Plan) load.Engine {
 	switch {
 	case p.Engine != "":
 		return p.Engine
-	case p.Rate.PerSecond*p.Part.Share() >= turboFrom:
+	case p.Schedule.Peak()*p.Part.Share() >= turboFrom:
 		return load.Turbo
 	}
 	return load.Attack
@@ -107,9 +119,9 @@ type run struct {
 	trouble error // the first thing that kept a request from being sent
 }
 
-func newRun(p load.Plan, templates *load.Templates, zero time.Time, by carrier, emit func(record.Sample), peak *atomic.Int64) *run {
+func newRun(p load.Plan, times load.Pacer, templates *load.Templates, zero time.Time, by carrier, emit func(record.Sample), peak *atomic.Int64) *run {
 	r := &run{
-		plan: p, times: p.Part.Pacer(p.Rate), templates: templates, zero: zero, carrier: by, emit: emit, peak: peak, kinds: make([]kind, len(p.Requests)),
+		plan: p, times: times, templates: templates, zero: zero, carrier: by, emit: emit, peak: peak, kinds: make([]kind, len(p.Requests)),
 		nodeHeader: strings.ToLower(p.NodeHeader), attemptsHeader: strings.ToLower(p.AttemptsHeader),
 	}
 	for i := range r.kinds {

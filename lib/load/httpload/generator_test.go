@@ -18,6 +18,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/load/loadtest"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // No retries, ever: what the server broke is what the generator reports, for every method and every
@@ -327,7 +328,7 @@ func testCancel(t *testing.T) {
 func TestBadPlans(t *testing.T) {
 	good := plan(t, serve(t, new(loadtest.Server)), 10, time.Second)
 	for what, spoil := range map[string]func(*load.Plan){
-		"no rate":         func(p *load.Plan) { p.Rate.PerSecond = 0 },
+		"no rate":         func(p *load.Plan) { p.Schedule = schedule.Constant(0, 0, time.Second) },
 		"no requests":     func(p *load.Plan) { p.Requests = nil },
 		"ingress":         func(p *load.Plan) { p.Ingress = "lb:8080" },
 		"template":        func(p *load.Plan) { p.Requests[0].Path = "/{{" },
@@ -414,8 +415,8 @@ func closes(text string) *loadtest.Server {
 func plan(t *testing.T, s *loadtest.Server, rate float64, d time.Duration) load.Plan {
 	t.Helper()
 	return load.Plan{
-		Engine: engine(t),
-		Rate:   load.Constant{PerSecond: rate, For: d}, Timeout: 10 * time.Second,
+		Engine:   engine(t),
+		Schedule: schedule.Constant(rate, 0, d), Timeout: 10 * time.Second,
 		Ingress: "http://ingress:80", Dial: s.Address(), Seed: 1, Connections: 10_000,
 		Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}},
 	}
@@ -435,7 +436,7 @@ func generate(t *testing.T, g *httpload.Generator, p load.Plan) []record.Sample 
 	err := g.Generate(t.Context(), p, func(time.Time) {}, func(x record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
-		if _, twice := got[x.Seq]; twice || x.Due != p.Rate.Due(x.Seq) || x.Free != record.None && p.Connections > 1000 {
+		if _, twice := got[x.Seq]; twice || x.Due != p.Schedule.Timetable().Due(x.Seq) || x.Free != record.None && p.Connections > 1000 {
 			t.Errorf("sample %+v, twice: %v", x, twice)
 		}
 		got[x.Seq] = x
@@ -443,8 +444,8 @@ func generate(t *testing.T, g *httpload.Generator, p load.Plan) []record.Sample 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if uint64(len(got)) != p.Rate.Count() {
-		t.Fatalf("%d samples, want %d", len(got), p.Rate.Count())
+	if uint64(len(got)) != p.Schedule.Count() {
+		t.Fatalf("%d samples, want %d", len(got), p.Schedule.Count())
 	}
 	all := make([]record.Sample, 0, len(got))
 	for _, x := range got {

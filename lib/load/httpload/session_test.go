@@ -13,6 +13,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // session makes a plan of one session, with these steps.
@@ -21,7 +22,7 @@ func session(t *testing.T, rate float64, d, think time.Duration, h http.HandlerF
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return load.Plan{
-		Rate: load.Constant{PerSecond: rate, For: d}, Timeout: 5 * time.Second,
+		Schedule: schedule.Constant(rate, 0, d), Timeout: 5 * time.Second,
 		Ingress: "http://ingress", Dial: s.Listener.Addr().String(), Seed: 1, Connections: 10_000, Engine: engine(t),
 		Requests: steps, Sessions: []load.Session{{Name: "s", Steps: len(steps), Think: think}},
 	}
@@ -30,13 +31,13 @@ func session(t *testing.T, rate float64, d, think time.Duration, h http.HandlerF
 // outcomes runs a plan to its end: every sample, by number, each exactly once.
 func outcomes(t *testing.T, p load.Plan) []record.Sample {
 	t.Helper()
-	got := make([]record.Sample, p.Rate.Count())
+	got := make([]record.Sample, p.Schedule.Count())
 	seen := make([]bool, len(got))
 	var mu sync.Mutex
 	err := new(httpload.Generator).Generate(t.Context(), p, func(time.Time) {}, func(x record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
-		if seen[x.Seq] || x.Due != p.Rate.Due(x.Seq) {
+		if seen[x.Seq] || x.Due != p.Schedule.Timetable().Due(x.Seq) {
 			t.Errorf("sample %+v, twice: %v", x, seen[x.Seq])
 		}
 		got[x.Seq], seen[x.Seq] = x, true
@@ -155,7 +156,7 @@ func testClientsAreApart(t *testing.T) {
 		load.Request{Name: "2", Method: "POST", Path: "/2?id={{.Captured.id}}", Headers: key, Body: "{{.Captured.id}}"},
 	)
 	p.Requests = append(p.Requests, load.Request{Name: "alone", Path: "/alone"})
-	checkClasses(t, classes(outcomes(t, p)), map[record.Class]int{record.OK: int(p.Rate.Count())})
+	checkClasses(t, classes(outcomes(t, p)), map[record.Class]int{record.OK: int(p.Schedule.Count())})
 	if len(steps) < 80 {
 		t.Errorf("%d clients", len(steps))
 	}
@@ -277,7 +278,7 @@ func testWaitsAreBounded(t *testing.T) {
 	// Steps that wait take up no connection.
 	p.Connections = 2
 	count := classes(outcomes(t, p))
-	if count[record.Timeout] < 2 || count[record.Timeout]+count[record.Shed] != int(p.Rate.Count()) {
+	if count[record.Timeout] < 2 || count[record.Timeout]+count[record.Shed] != int(p.Schedule.Count()) {
 		t.Errorf("%v", count)
 	}
 }

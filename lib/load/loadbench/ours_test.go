@@ -21,6 +21,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/record"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // An order is what our generator's process is to do.
@@ -42,10 +43,11 @@ const unreachable = 1e6
 // plan is the only place that knows how a plan is written.
 func (o order) plan() (p load.Plan, due func(n uint64) time.Duration, count uint64) {
 	p = load.Plan{
-		Rate: load.Constant{PerSecond: o.Rate, For: o.For}, Timeout: o.Timeout, Connections: o.Connections, Engine: o.Engine,
+		Schedule: schedule.Constant(o.Rate, 0, o.For), Timeout: o.Timeout, Connections: o.Connections, Engine: o.Engine,
 		Ingress: "http://ingress", Dial: o.Address, Requests: []load.Request{{Name: "one", Method: "GET", Path: "/"}},
 	}
-	return p, p.Rate.Due, p.Rate.Count()
+	times := p.Schedule.Timetable()
+	return p, times.Due, times.Count()
 }
 
 // Told is what our generator says of itself.

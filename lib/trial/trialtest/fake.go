@@ -197,16 +197,16 @@ func (f *Fake) Scale(_ context.Context, _ string, n int) ([]target.Effect, error
 
 // Generate asks the nodes in turn; a dead one does not answer, which is known at the timeout.
 func (f *Fake) Generate(ctx context.Context, p load.Plan, started func(time.Time), emit func(record.Sample)) error {
-	zero := time.Now().Add(p.Rate.Warmup)
+	zero := time.Now().Add(p.Schedule.Warmup)
 	if p.At != 0 {
-		zero = p.Zero(0)
+		zero = p.Zero(0, 0)
 	}
 	started(zero)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	for k := range p.Part.Pacer(p.Rate).Count() {
-		n := p.Part.Seq(k)
-		due := p.Rate.Due(n)
+	times := p.Part.Pacer(p.Schedule.Timetable())
+	for k := range times.Count() {
+		n, due := p.Part.Seq(k), times.Due(k)
 		select {
 		case <-time.After(time.Until(zero.Add(due))):
 		case <-ctx.Done():
@@ -229,7 +229,7 @@ func (f *Fake) Generate(ctx context.Context, p load.Plan, started func(time.Time
 }
 
 // zeroless is how many requests of measured load come before this one.
-func zeroless(n uint64, p load.Plan) float64 { return float64(n) - float64(p.Rate.Warm()) }
+func zeroless(n uint64, p load.Plan) float64 { return float64(n) - float64(p.Schedule.Warm()) }
 
 func (f *Fake) sample(n uint64, due time.Duration, p load.Plan) record.Sample {
 	f.mu.Lock()
@@ -248,7 +248,7 @@ func (f *Fake) sample(n uint64, due time.Duration, p load.Plan) record.Sample {
 		s.Done = s.Sent + time.Millisecond
 	}
 	if f.Carries != nil {
-		share := f.Carries(len(f.nodes)) / p.Rate.PerSecond
+		share := f.Carries(len(f.nodes)) / p.Schedule.Mean()
 		lost = share < 1 && math.Floor(float64(n+1)*share) == math.Floor(float64(n)*share)
 	}
 	if lost {
