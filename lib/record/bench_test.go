@@ -32,6 +32,7 @@ func BenchmarkBinner(b *testing.B) {
 }
 
 func tellAll(b *testing.B, workers int, due func(uint64) time.Duration, tell func(record.Sample)) {
+	b.Helper()
 	nodes := []string{"app-1", "app-2", "app-3"}
 	b.ReportAllocs()
 	var next atomic.Uint64

@@ -60,7 +60,7 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	defer by.close()
 	r := newRun(p, times, templates, zero, by, emit, &g.peak)
 	started(zero)
-	whole := true
+	var whole bool
 	g.chosen = EngineOf(p)
 	switch {
 	case p.Schedule.Closed():
