@@ -489,6 +489,8 @@ func (j *judging) trial(t *analysis.Trial, blocks map[int]map[string]*analysis.T
 	for _, w := range r.Writes {
 		out.Writes = append(out.Writes, writes(w))
 	}
+	out.Generator, out.Statuses = generator(t), statuses(t)
+	out.Failures, out.Slowest = examples(t, r.Failures), examples(t, r.Slowest)
 	out.Valid = len(out.Problems) == 0
 	out.Counted = out.Valid && blocks[r.Block][r.Arm] == t
 	i := slices.IndexFunc(j.scenario.Arms, func(a scenario.Arm) bool { return a.Name == r.Arm })

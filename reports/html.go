@@ -322,7 +322,7 @@ func (s *sheet) sections() []section {
 		add("phases", "By phase", s.phasesTitle(), strings.TrimSpace(s.phasesLead()+" "+s.closedLead()), tableHTML(s.phases))
 	}
 	if len(s.errors.rows) > 0 && !s.searches() {
-		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors))
+		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors)+s.examplesHTML())
 	}
 	if len(s.writes.rows) > 0 {
 		add("writes", "Writes", "What became of the writes", s.writesLead(), tableHTML(s.writes))
@@ -338,6 +338,13 @@ func (s *sheet) sections() []section {
 	add("prov", "Provenance", "Provenance", "", s.provenanceHTML())
 	add("read", "How to read", "How to read this report", "", s.howToRead())
 	return out
+}
+
+func (s *sheet) examplesHTML() string {
+	if len(s.examples.rows) == 0 {
+		return ""
+	}
+	return details("Some of them, one by one, and the slowest answers", tableHTML(s.examples))
 }
 
 func (s *sheet) provenanceHTML() string {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -74,6 +75,10 @@ func TestLoad(t *testing.T) {
 	}
 	if !g.Complete || g.Scheduled != 600 || g.Counted != 600 || g.CPU <= 0 || g.MaxRSS == 0 || g.Inflight < 1 {
 		t.Errorf("generator: %+v", g)
+	}
+	if g.Engine != "attack" || g.Agents != 1 || g.Cores <= 0 || g.Took < 1200*time.Millisecond || g.Goroutines < 3 ||
+		runtime.GOOS == "linux" && (g.Files < 4 || g.MaxFiles < g.Files) || g.GCs == 0 != (g.GCPause == 0) || g.GCMaxPause > g.GCPause {
+		t.Errorf("the generator about itself: %+v", g)
 	}
 	if zero.Before(before) || zero.After(time.Now()) {
 		t.Errorf("zero %v is not between %v and now", zero, before)
@@ -359,6 +364,55 @@ func (g burst) Generate(ctx context.Context, p load.Plan, started func(time.Time
 	case <-g.released:
 		return nil
 	}
+}
+
+// A generator that tells of requests wrongly, or not of all, has not run its schedule.
+func TestLoadIsAccountedFor(t *testing.T) {
+	for want, samples := range map[string][]uint64{
+		"":                  {0, 1, 2, 3, 4},
+		"4 of 5 scheduled":  {0, 1, 2, 4},
+		"1 requests were r": {0, 1, 2, 3, 4, 4},
+		"2 requests were r": {0, 1, 2, 3, 4, 9, 5},
+	} {
+		p := load.Plan{Schedule: schedule.Constant(10, 0, 500*time.Millisecond), Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1}
+		command, err := json.Marshal(map[string]any{"id": 7, "load": p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, toAgent := io.Pipe()
+		fromAgent, out := io.Pipe()
+		served := make(chan error, 1)
+		go func() { served <- agent.Serve(t.Context(), in, out, liar(samples)) }()
+		go func() { _, _ = toAgent.Write(append(command, '\n')) }()
+		var r struct {
+			End   bool
+			Error string
+			Done  record.Generator
+		}
+		for d := json.NewDecoder(fromAgent); !r.End; {
+			if err := d.Decode(&r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r.Done.Complete != (want == "") || !strings.HasPrefix(r.Error, want) || (want == "") != (r.Error == "") {
+			t.Errorf("%v: %q, %+v", samples, r.Error, r.Done)
+		}
+		_ = toAgent.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// liar tells of requests as it likes.
+type liar []uint64
+
+func (l liar) Generate(_ context.Context, _ load.Plan, started func(time.Time), emit func(record.Sample)) error {
+	started(time.Now())
+	for _, n := range l {
+		emit(record.Sample{Seq: n, Class: record.OK})
+	}
+	return nil
 }
 
 // A harness that does not read must neither slow the load nor go unnoticed.

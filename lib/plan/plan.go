@@ -48,6 +48,8 @@ type Trial struct {
 	Order int // from 1: its place in the run
 	Seed  int64
 	Load  load.Plan
+	// Agents is how many of them send the load side by side; 0 counts as 1.
+	Agents int
 	// Capacity is the search that the load is, nil for none. Load then is its longest hold: at the highest rate.
 	Capacity *scenario.Capacity
 	Steps    []Step // in the order of their times; last those that wait for something
@@ -80,7 +82,7 @@ func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
 		}
 		trials[i] = Trial{
 			Arm: arm.Name, Block: n, Order: (n-1)*len(order) + i + 1, Seed: seed,
-			Load: p.load(arm, seed), Capacity: s.Load.Capacity, Steps: steps,
+			Load: p.load(arm, seed), Agents: s.Load.Agents, Capacity: s.Load.Capacity, Steps: steps,
 		}
 	}
 	return trials, nil

@@ -104,6 +104,11 @@ type Trial struct {
 	Metrics  map[string]Value `json:"metrics"`
 	Holds    []Hold           `json:"holds,omitempty"`  // of a search for capacity, in the order in which they were tried
 	Writes   []Writes         `json:"writes,omitempty"` // what was read back after the load
+
+	Generator *Generator    `json:"generator,omitempty"`
+	Statuses  []StatusCount `json:"statuses,omitempty"`
+	Failures  []Example     `json:"failures,omitempty"`
+	Slowest   []Example     `json:"slowest,omitempty"`
 }
 
 // Writes is what was found when one request's writes were read back.

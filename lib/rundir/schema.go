@@ -139,6 +139,7 @@ func notes() map[string]string {
 		"Provenance.notes":      "what was rewritten in the Compose files",
 	}
 	maps.Copy(all, writeNotes())
+	maps.Copy(all, generatorNotes())
 	return all
 }
 

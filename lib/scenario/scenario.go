@@ -68,6 +68,7 @@ type HealthCheck struct {
 type Load struct {
 	Schedule schedule.Schedule // when; of a search the warm-up alone
 	Timeout  time.Duration
+	Agents   int            // processes that send it side by side
 	Keys     uint64         // how many keys .Key gives; 0: one for each request or session
 	Requests []load.Request // the steps of sessions among them
 	Sessions []load.Session

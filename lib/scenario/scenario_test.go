@@ -218,7 +218,7 @@ func TestFull(t *testing.T) {
 
 	body := `{"deep":{"a":"<b>"},"id":"{{.Key}}","n":[1,2.5,true,null,"yes","2001-01-01",15]}`
 	empty := ""
-	checkEqual(t, "load", s.Load, scenario.Load{Schedule: schedule.Constant(100, 0, 90*time.Second), Timeout: 500 * time.Millisecond, Requests: []load.Request{
+	checkEqual(t, "load", s.Load, scenario.Load{Schedule: schedule.Constant(100, 0, 90*time.Second), Timeout: 500 * time.Millisecond, Agents: 1, Requests: []load.Request{
 		{Name: "GET /", Weight: 1, Method: "GET", Path: "/"},
 		{Name: "PUT /kv/{{.Key}}", Weight: 1, Method: "PUT", Path: "/kv/{{.Key}}"},
 		{
@@ -281,8 +281,14 @@ func TestDefaults(t *testing.T) {
 	s := parse(t, "testdata/valid/smallest.yaml")
 	checkWhole(t, s)
 	checkEqual(t, "defaults",
-		[]any{len(s.Arms), s.Arms[0].Name, s.Baseline, s.Repeats, s.Seed, s.Load.Schedule.Warmup, s.Load.Timeout, s.Arms[0].Ready, s.Engine},
-		[]any{1, "target", "", 6, int64(1), 5 * time.Second, 5 * time.Second, scenario.Ready{Within: time.Minute}, ""})
+		[]any{len(s.Arms), s.Arms[0].Name, s.Baseline, s.Repeats, s.Seed, s.Load.Schedule.Warmup, s.Load.Timeout, s.Arms[0].Ready, s.Engine, s.Load.Agents},
+		[]any{1, "target", "", 6, int64(1), 5 * time.Second, 5 * time.Second, scenario.Ready{Within: time.Minute}, "", 1})
+}
+
+func TestAgents(t *testing.T) {
+	s := parse(t, "testdata/valid/agents.yaml")
+	checkWhole(t, s)
+	checkEqual(t, "agents", s.Load.Agents, 4)
 }
 
 func checkEqual[T any](t *testing.T, what string, got, want T) {

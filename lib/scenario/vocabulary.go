@@ -154,6 +154,7 @@ func loadKeys() *keys {
 			{name: "requests", doc: "what is sent", required: true, form: many{
 				of: requestForm{either{requestLine, requestKeys(false)}, sessionKeys()}, what: "a list of requests, such as - GET /", min: 1, max: maxRequests,
 			}},
+			{name: "agents", doc: "processes that send it side by side, each its share of the requests", def: "1", form: integer{what: "a whole number", min: 1, max: 16}},
 			{name: "keys", doc: "how many keys {{.Key}} gives, so that several requests share one", def: "one for each request or session", form: integer{what: "a whole number", min: 1, max: 100_000}},
 		}, clientKeys()...),
 	}

@@ -19,6 +19,11 @@ type claim struct {
 	held bool          // the step before it in its session had not ended when it was due
 }
 
+// claim is the n-th request that is ours.
+func (r *run) claim(n uint64) claim {
+	return claim{seq: r.plan.Part.Seq(n), due: r.times.Due(n), free: record.None}
+}
+
 // A kind is what is known beforehand of one of the plan's requests.
 type kind struct {
 	expect *load.Expect
