@@ -17,13 +17,33 @@ import (
 // A canvas is a [vg.Canvas] that writes SVG for a page with a style sheet: what is drawn
 // carries classes instead of colours, so that one drawing serves light, dark and paper, and there is no
 // style attribute, which the page's policy forbids. One unit is one CSS pixel at the drawing's own width.
+//
+// What is drawn is kept as a list of marks, since a page's drawing, a file of its own and a picture of pixels
+// are written from the same ones.
 type canvas struct {
 	w, h  float64
-	b     strings.Builder
+	marks []mark
 	class string
 	width vg.Length
 	at    vg.Point // the translation in force
 	stack []frame
+	axis  *timeAxis // nil: the drawing has no axis of time
+}
+
+// A mark is a path, a rectangle or a text with its class. Coordinates are those of the drawing, from the upper left.
+type mark struct {
+	class string
+	path  vg.Path    // translated; y from below, as vg has it
+	rect  [4]float64 // x, y, width, height; of a rectangle
+	text  string
+	x, y  float64 // of a text's start
+	face  font.Face
+}
+
+// A timeAxis is where an axis of time lies, so that a script can show one moment in all drawings that have one.
+type timeAxis struct {
+	x0, x1  float64
+	seconds float64 // at x1
 }
 
 type frame struct {
@@ -77,13 +97,23 @@ func (c *canvas) Stroke(p vg.Path) {
 func (c *canvas) Fill(p vg.Path) { c.path(p) }
 
 func (c *canvas) path(p vg.Path) {
-	if d := c.data(p); d != "" {
-		fmt.Fprintf(&c.b, `<path class="%s" d="%s"/>`, c.class, d)
+	if len(p) == 0 {
+		return
 	}
+	moved := make(vg.Path, len(p))
+	for i, s := range p {
+		s.Pos = s.Pos.Add(c.at)
+		control := make([]vg.Point, len(s.Control))
+		for k, q := range s.Control {
+			control[k] = q.Add(c.at)
+		}
+		s.Control = control
+		moved[i] = s
+	}
+	c.marks = append(c.marks, mark{class: c.class, path: moved})
 }
 
 func (c *canvas) xy(p vg.Point) string {
-	p = p.Add(c.at)
 	return coord(float64(p.X)) + " " + coord(c.h-float64(p.Y))
 }
 
@@ -127,15 +157,10 @@ func (c *canvas) data(p vg.Path) string {
 	return b.String()
 }
 
-// FillString writes text with the length that it has in Liberation Sans, so that another
-// font neither clips nor collides.
+// FillString writes text.
 func (c *canvas) FillString(f font.Face, pt vg.Point, s string) {
 	pt = pt.Add(c.at)
-	length := ""
-	if w := float64(f.Width(s)); w > 0 && known(s) {
-		length = fmt.Sprintf(` textLength="%s" lengthAdjust="spacingAndGlyphs"`, coord(w))
-	}
-	fmt.Fprintf(&c.b, `<text class="%s" x="%s" y="%s"%s>%s</text>`, c.class, coord(float64(pt.X)), coord(c.h-float64(pt.Y)), length, esc(s))
+	c.marks = append(c.marks, mark{class: c.class, text: s, x: float64(pt.X), y: c.h - float64(pt.Y), face: f})
 }
 
 // known tells text of which Liberation Sans has every letter.
@@ -146,10 +171,42 @@ func known(s string) bool {
 // DrawImage is not for a page whose policy allows no images.
 func (c *canvas) DrawImage(vg.Rectangle, image.Image) { panic("reports: a figure holds no image") }
 
-// svg ends the drawing.
+// svg is the drawing as a part of the page: classes, and no colour.
 func (c *canvas) svg(class, id, title, desc string) string {
-	return fmt.Sprintf(`<svg class="%s" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d"><title id="%s-t">%s</title><desc id="%s-d">%s</desc>%s</svg>`,
-		class, coord(c.w), coord(c.h), id, id, id, esc(title), id, esc(desc), c.b.String())
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg class="%s" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d"`, class, coord(c.w), coord(c.h), id, id)
+	if a := c.axis; a != nil {
+		fmt.Fprintf(&b, ` data-x0="%s" data-x1="%s" data-s="%s"`, coord(a.x0), coord(a.x1), strconv.FormatFloat(a.seconds, 'g', -1, 64))
+	}
+	fmt.Fprintf(&b, `><title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, id, esc(title), id, esc(desc))
+	c.write(&b, func(class string) string { return ` class="` + class + `"` })
+	b.WriteString("</svg>")
+	return b.String()
+}
+
+// write draws every mark, with the attributes that its class stands for.
+func (c *canvas) write(b *strings.Builder, attributes func(class string) string) {
+	for _, m := range c.marks {
+		at := attributes(m.class)
+		switch {
+		case m.text != "":
+			fmt.Fprintf(b, `<text%s x="%s" y="%s"%s>%s</text>`, at, coord(m.x), coord(m.y), m.length(), esc(m.text))
+		case m.path != nil:
+			if d := c.data(m.path); d != "" {
+				fmt.Fprintf(b, `<path%s d="%s"/>`, at, d)
+			}
+		default:
+			fmt.Fprintf(b, `<rect%s x="%s" y="%s" width="%s" height="%s"/>`, at, coord(m.rect[0]), coord(m.rect[1]), coord(m.rect[2]), coord(m.rect[3]))
+		}
+	}
+}
+
+// length gives a text the length that it has in Liberation Sans, so that another font neither clips nor collides.
+func (m mark) length() string {
+	if w := float64(m.face.Width(m.text)); w > 0 && known(m.text) {
+		return fmt.Sprintf(` textLength="%s" lengthAdjust="spacingAndGlyphs"`, coord(w))
+	}
+	return ""
 }
 
 // textSizes are the sizes that the style sheet gives the classes of text; what is not here is 13.
@@ -209,7 +266,7 @@ func (c *canvas) rect(class string, x, y, w, h float64) {
 	if w <= 0 || h <= 0 {
 		return
 	}
-	fmt.Fprintf(&c.b, `<rect class="%s" x="%s" y="%s" width="%s" height="%s"/>`, class, coord(x), coord(y), coord(w), coord(h))
+	c.marks = append(c.marks, mark{class: class, rect: [4]float64{x, y, w, h}})
 }
 
 // mark draws an arm's second cue, about 7 px wide.
