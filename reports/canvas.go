@@ -130,20 +130,32 @@ func coord(v float64) string {
 	return t
 }
 
+// data writes a path; a line along an axis says one coordinate only.
 func (c *canvas) data(p vg.Path) string {
 	var b strings.Builder
+	var last string
 	for _, s := range p {
+		at := c.xy(s.Pos)
+		x, y, _ := strings.Cut(at, " ")
 		switch s.Type {
 		case vg.MoveComp:
-			b.WriteString("M" + c.xy(s.Pos))
+			b.WriteString("M" + at)
 		case vg.LineComp:
-			b.WriteString("L" + c.xy(s.Pos))
+			switch lastX, lastY, _ := strings.Cut(last, " "); {
+			case at == last:
+			case y == lastY:
+				b.WriteString("H" + x)
+			case x == lastX:
+				b.WriteString("V" + y)
+			default:
+				b.WriteString("L" + at)
+			}
 		case vg.CurveComp:
 			b.WriteString([]string{"", "Q", "C"}[len(s.Control)])
 			for _, q := range s.Control {
 				b.WriteString(c.xy(q) + " ")
 			}
-			b.WriteString(c.xy(s.Pos))
+			b.WriteString(at)
 		case vg.ArcComp:
 			// Only whole circles are drawn, as two halves: one arc cannot end where it began.
 			r := coord(float64(s.Radius))
@@ -152,7 +164,9 @@ func (c *canvas) data(p vg.Path) string {
 			b.WriteString("M" + c.xy(left) + "A" + r + " " + r + " 0 1 0 " + c.xy(right) + "A" + r + " " + r + " 0 1 0 " + c.xy(left))
 		case vg.CloseComp:
 			b.WriteString("Z")
+			at = ""
 		}
+		last = at
 	}
 	return b.String()
 }
@@ -301,6 +315,33 @@ func (c *canvas) mark(look int, x, y float64) {
 	c.Fill(p)
 }
 
+// A rects is a path of many rectangles, so that what has one look is one element.
+type rects struct{ p vg.Path }
+
+func (r *rects) add(c *canvas, x, y, w, h float64) {
+	r.p.Move(c.pt(x, y))
+	r.p.Line(c.pt(x+w, y))
+	r.p.Line(c.pt(x+w, y+h))
+	r.p.Line(c.pt(x, y+h))
+	r.p.Close()
+}
+
+func (r *rects) fill(c *canvas, class string) {
+	if len(r.p) > 0 {
+		c.SetColor(ink(class))
+		c.Fill(r.p)
+	}
+}
+
+// ring is an open mark: of what did not come.
+func (c *canvas) ring(look string, x, y float64) {
+	var p vg.Path
+	p.Arc(c.pt(x, y), 3.2, 0, 2*math.Pi)
+	c.SetColor(ink("open s" + look))
+	c.SetLineWidth(1)
+	c.Stroke(p)
+}
+
 // diamond marks a moment.
 func (c *canvas) diamond(class string, x, y float64) {
 	var p vg.Path
@@ -409,14 +450,4 @@ func niceStep(length float64, n int) float64 {
 		}
 	}
 	return 10 * base
-}
-
-// figure draws, and says so when it could not: a picture never decides anything.
-func figure(draw func() string) (out string) {
-	defer func() {
-		if err := recover(); err != nil {
-			out = `<p class="broke">This figure could not be drawn (` + esc(fmt.Sprint(err)) + `). The numbers and the verdict do not depend on it.</p>`
-		}
-	}()
-	return draw()
 }

@@ -21,17 +21,15 @@ type frame1 struct {
 	latency   float64 // height of the latency panel without the row of "never"
 	avail     float64
 	narrow    bool
-	id        string
-	class     string
 }
 
 var frames1 = []frame1{
-	{w: 1040, x0: 64, x1: 900, latency: 216, avail: 98, id: "f1w", class: "wid"},
-	{w: 360, x0: 46, x1: 348, latency: 186, avail: 86, id: "f1n", class: "nar", narrow: true},
+	{w: 1040, x0: 64, x1: 900, latency: 216, avail: 98},
+	{w: 360, x0: 46, x1: 348, latency: 186, avail: 86, narrow: true},
 }
 
 // draw is one drawing of the figure.
-func (t *timeline) draw(f frame1) string {
+func (t *timeline) draw(f frame1) *canvas {
 	lanes, marks := 0.0, t.layMarks(f)
 	for i := range t.lanes {
 		lanes += 21
@@ -69,7 +67,8 @@ func (t *timeline) draw(f frame1) string {
 	t.drawLanes(c, f, x, nodes)
 	t.drawFaults(c, f, x, faults[0], marks)
 	t.drawAxis(c, f, x, faults[1])
-	return c.svg(f.class, f.id, "Timeline", t.alt())
+	c.axis = &timeAxis{f.x0, f.x1, t.length}
+	return c
 }
 
 // drawBands shades the faults in every panel; the band stops between panels so that headings stay clean.

@@ -309,17 +309,20 @@ func (s *sheet) sections() []section {
 	if body := s.scalingHTML(); body != "" {
 		add("capacity", "Capacity", "How much it carries", "", body)
 	}
-	if body := s.timelineHTML(); body != "" {
+	if body := chartHTML(1, s.timelineChart); body != "" {
 		add("timeline", "Timeline", "What happened, second by second", "", body)
 	}
-	if body := s.answeredHTML(); body != "" {
+	if body := pairHTML(chartHTML(2, s.answeredChart), chartHTML(3, s.worstChart)) + chartHTML(8, s.spectrumChart); body != "" {
 		add("users", "What users got", "What users got", "", body)
 	}
 	if len(s.events.rows) > 0 {
-		add("events", "Event times", "How fast it came back", s.eventsLead(), tableHTML(s.events))
+		add("events", "Event times", "How fast it came back", s.eventsLead(), chartHTML(5, s.momentsChart)+tableHTML(s.events))
 	}
 	if len(s.phases.rows) > 0 {
-		add("phases", "By phase", s.phasesTitle(), s.phasesLead(), tableHTML(s.phases))
+		add("phases", "By phase", s.phasesTitle(), s.phasesLead(), chartHTML(4, s.versusChart)+tableHTML(s.phases))
+	}
+	if body := chartHTML(6, s.heatChart) + chartHTML(7, s.trafficChart) + chartHTML(9, s.flowChart); body != "" {
+		add("closer", "Closer", "A closer look", "", body)
 	}
 	if len(s.errors.rows) > 0 && !s.searches() {
 		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors))
@@ -327,7 +330,7 @@ func (s *sheet) sections() []section {
 	if len(s.writes.rows) > 0 {
 		add("writes", "Writes", "What became of the writes", s.writesLead(), tableHTML(s.writes))
 	}
-	trust := tableHTML(s.trust)
+	trust := tableHTML(s.trust) + chartHTML(10, s.orderChart)
 	if len(s.effects.rows) > 0 {
 		trust += "<h3>The faults, with their proof</h3>" + tableHTML(s.effects)
 	}

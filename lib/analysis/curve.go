@@ -61,7 +61,11 @@ func (t *Trial) Flow() []Flow {
 		}
 		out[i].Due, out[i].Good = b.Due, b.Good
 		for k := range b.Cells {
-			b.Cells[k].Response.Each(func(d time.Duration, n uint64) {
+			c := &b.Cells[k]
+			if n := c.Response.Total(); n < c.Count {
+				spreadOver(out, float64(i), float64(c.Count-n)) // never sent: never in flight
+			}
+			c.Response.Each(func(d time.Duration, n uint64) {
 				// The bin's requests come evenly over it; so do their ends, later by d.
 				spreadOver(out, float64(i)+d.Seconds()/grid, float64(n))
 			})

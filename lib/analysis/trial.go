@@ -23,8 +23,9 @@ type Trial struct {
 	bins []*record.Bin
 
 	// Every metric of a phase starts from the same sum, and a report asks for hundreds.
-	mu   sync.Mutex
-	sums map[sumKey]sum
+	mu      sync.Mutex
+	sums    map[sumKey]sum
+	seconds []Second
 }
 
 type sumKey struct {

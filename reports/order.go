@@ -1,0 +1,243 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"gonum.org/v1/plot"
+
+	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/slo"
+)
+
+// An order is figure 10: what could make a run's numbers untrue, trial by trial in the order in which they ran.
+type order struct {
+	trials []orderTrial
+	arms   []*arm
+	of     map[*arm]rundir.Value // the arms' medians before the fault
+	label  string
+	drift  map[*arm]float64 // the largest relative distance of a counted trial from its arm's estimate
+}
+
+type orderTrial struct {
+	arm     *arm
+	order   int
+	block   int
+	counted bool
+	p50     float64 // s; 0: none
+	lag     float64 // s, p99.9 of sent − due; NaN: none
+}
+
+func (s *sheet) makeOrder() *order {
+	f := &order{of: make(map[*arm]rundir.Value), drift: make(map[*arm]float64), label: "p50 before the fault"}
+	phase := s.pricePhase()
+	if phase == analysis.Whole {
+		f.label = "p50"
+	}
+	if s.searches() {
+		return nil
+	}
+	ref := analysis.Ref{Metric: "p50", Phase: phase}
+	i := 0
+	s.each(func(r rundir.Trial, a *analysis.Trial) {
+		i++
+		t := orderTrial{arm: s.arm(r.Arm), order: max(r.Order, i), block: r.Block, counted: r.Counted, lag: math.NaN()}
+		if a != nil {
+			if v := a.Metric(ref); v.State == analysis.OK {
+				t.p50 = v.V
+			}
+			if lag := a.Lag(); lag.Total() > 0 {
+				if d, ok := lag.Rank((lag.Total()*999 + 999) / 1000); ok {
+					t.lag = d.Seconds()
+				}
+			}
+		}
+		f.trials = append(f.trials, t)
+	})
+	if len(f.trials) < 2 {
+		return nil
+	}
+	some := false
+	for _, a := range s.arms {
+		v := s.value(a, phase, analysis.Ref{Metric: "p50"})
+		f.of[a] = v
+		f.arms = append(f.arms, a)
+		for _, t := range f.trials {
+			some = some || t.p50 > 0
+			if t.arm == a && t.counted && t.p50 > 0 && v.Value != nil && *v.Value > 0 {
+				f.drift[a] = max(f.drift[a], math.Abs(t.p50 / *v.Value - 1))
+			}
+		}
+	}
+	if !some {
+		return nil
+	}
+	return f
+}
+
+func (f *order) worstLag() float64 {
+	worst := 0.0
+	for _, t := range f.trials {
+		if !math.IsNaN(t.lag) {
+			worst = max(worst, t.lag)
+		}
+	}
+	return worst
+}
+
+func (f *order) finding() string {
+	worst := 0.0
+	for _, d := range f.drift {
+		worst = max(worst, d)
+	}
+	out := fmt.Sprintf("Every trial’s %s lies within %s"+nb+"%% of its arm’s estimate", f.label, scale{times: 100}.short(round3(math.Ceil(worst*1000)/1000)))
+	if worst == 0 {
+		out = "Each arm has one trial that counts, which shows no noise"
+	}
+	return out + "; one request in a thousand left the generator more than " + seconds(round3(f.worstLag())) + " late, in the worst trial."
+}
+
+func (f *order) what() string {
+	return "Trials in the order in which they ran: a drift of the machine shows as a slope, a disturbed trial as a mark apart. Bars behind are the arms’ 95" + nb +
+		"% intervals. Hollow marks do not count. Below, the generator’s own lateness (sent − due) at the 99.9th percentile, which is part of every latency here."
+}
+
+func (f *order) alt() string {
+	var b strings.Builder
+	b.WriteString("Trials in run order. " + f.finding())
+	for _, a := range f.arms {
+		v := read(f.of[a], slo.Absolute)
+		fmt.Fprintf(&b, " %s: %s %s%s, trials within %s"+nb+"%% of it.", upper(a.noun()), f.label, v, within(v.iv), scale{times: 100}.short(round3(f.drift[a])))
+	}
+	return b.String()
+}
+
+func (s *sheet) orderChart() *chart {
+	f := s.makeOrder()
+	if f == nil {
+		return nil
+	}
+	return &chart{
+		n: 10, name: "trust", title: "Trials in run order", finding: f.finding(), what: f.what(), alt: f.alt(), table: f.table,
+		draw: func(narrow bool) *canvas {
+			if narrow {
+				return f.draw(360, 52, 348, true)
+			}
+			return f.draw(1040, 64, 900, false)
+		},
+	}
+}
+
+func (f *order) draw(width, x0, x1 float64, narrow bool) *canvas {
+	const h1, h2 = 130.0, 64.0
+	top := 28.0
+	lagTop := top + h1 + 34
+	bottom := lagTop + h2
+	c := newCanvas(width, bottom+40)
+	lo, hi := math.Inf(1), 0.0
+	llo, lhi := math.Inf(1), 0.0
+	for _, t := range f.trials {
+		if t.p50 > 0 {
+			lo, hi = min(lo, t.p50), max(hi, t.p50)
+		}
+		if t.lag > 0 {
+			llo, lhi = min(llo, t.lag), max(lhi, t.lag)
+		}
+	}
+	if lhi == 0 {
+		llo, lhi = 1e-5, 1e-3
+	}
+	n := float64(len(f.trials))
+	x := func(i int) float64 { return x0 + (x1-x0)*(float64(i)+0.5)/n }
+	axis := func(y0, y1, lo, hi float64, head string) *panel {
+		p := plot.New()
+		p.Y.Scale = plot.LogScale{}
+		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, n, lo, hi
+		q := c.panel(x0, y0, x1, y1, p)
+		last := math.Inf(1)
+		for _, k := range timeTicks(lo, hi) {
+			if k.Label != "" && q.py(k.Value) < last-13 {
+				c.line("grid", x0, q.py(k.Value), x1, q.py(k.Value))
+				c.text("tk", x0-8, q.py(k.Value)+4, end, k.Label)
+				last = q.py(k.Value)
+			}
+		}
+		hx := x0
+		if narrow {
+			hx = 0
+		}
+		c.text("hd", hx, y0-12, start, head)
+		return q
+	}
+	q := axis(top, top+h1, step125(lo, false), step125(max(hi, lo*1.2), true), upper(f.label))
+	var labels []lineLabel
+	for _, a := range f.arms {
+		v := f.of[a]
+		if v.State != analysis.OK || v.Value == nil {
+			continue
+		}
+		look := labelClass(a)[2:]
+		if v.Low != nil && v.High != nil {
+			y0, y1 := q.py(min(max(*v.High, q.Y.Min), q.Y.Max)), q.py(min(max(*v.Low, q.Y.Min), q.Y.Max))
+			c.rect("r"+look, x0, y0, x1-x0, max(y1-y0, 1))
+		}
+		c.line("ln thin "+stroke(a), x0, q.py(*v.Value), x1, q.py(*v.Value))
+		labels = append(labels, lineLabel{a, cut(visible(a.Name), 14), q.py(*v.Value)})
+	}
+	if !narrow {
+		lineLabels(c, x1+9, labels, top, top+h1)
+	} else {
+		armLegend(c, textWidth("hd", upper(f.label))+14, top-12, f.arms, width)
+	}
+	l := axis(lagTop, bottom, step125(llo, false), step125(max(lhi, llo*1.2), true), "Send lag, p99.9")
+	every := max(1, int(math.Ceil(n/((x1-x0)/26))))
+	for i, t := range f.trials {
+		if t.arm == nil {
+			continue
+		}
+		for _, k := range []struct {
+			q *panel
+			v float64
+		}{{q, t.p50}, {l, t.lag}} {
+			switch {
+			case !(k.v > 0):
+			case t.counted:
+				c.mark(t.arm.Look, x(i), k.q.py(k.v))
+			default:
+				c.ring(labelClass(t.arm)[2:], x(i), k.q.py(k.v))
+			}
+		}
+		if i%every == 0 {
+			c.text("tk", x(i), bottom+18, middle, fmt.Sprint(t.order))
+		}
+	}
+	c.line("ax", x0, bottom, x1, bottom)
+	c.text("tk", (x0+x1)/2, bottom+36, middle, "trial, in the order in which they ran")
+	return c
+}
+
+func (f *order) table() table {
+	t := table{
+		id: "t-f10", class: "sm tl", caption: "Each trial, in the order in which they ran.",
+		head: []column{left("trial"), left("arm"), num("block"), num(f.label), num("send lag, p99.9"), left("counts")},
+	}
+	for _, k := range f.trials {
+		if k.arm == nil {
+			continue
+		}
+		value := func(v float64) cell {
+			if !(v > 0) {
+				return quiet("none")
+			}
+			return text(seconds(round3(v)))
+		}
+		counts := "yes"
+		if !k.counted {
+			counts = "no"
+		}
+		t.add(text(fmt.Sprint(k.order)), ofArm(k.arm), text(fmt.Sprint(k.block)), value(k.p50), value(k.lag), text(counts))
+	}
+	return t
+}
