@@ -23,6 +23,7 @@ type heat struct {
 	bands   [][2]float64
 	bandOf  *arm
 	columns int
+	rows    int
 }
 
 type heatPanel struct {
@@ -38,13 +39,13 @@ type heatCell struct{ column, row int }
 
 // The grid: columns are some bins of 100 ms each, rows even steps of a log axis.
 const (
-	heatColumns = 105
-	heatRows    = 36
+	heatColumns = 90
+	heatRows    = 30
 	heatLevels  = 6
 )
 
-func (s *sheet) makeHeat() *heat {
-	f := &heat{lo: math.Inf(1)}
+func (s *sheet) makeHeat(columns, rows int) *heat {
+	f := &heat{lo: math.Inf(1), rows: rows}
 	of := make(map[*arm][]*analysis.Trial)
 	bins := 0
 	for _, a := range s.arms {
@@ -67,7 +68,7 @@ func (s *sheet) makeHeat() *heat {
 		return nil
 	}
 	f.lo, f.hi = step125(f.lo, false), step125(max(f.hi, 2*f.lo), true)
-	step := (bins + heatColumns - 1) / heatColumns
+	step := (bins + columns - 1) / columns
 	f.columns = (bins + step - 1) / step
 	f.length = math.Max(f.length, float64(f.columns*step)*record.Grid.Seconds())
 	for _, a := range s.arms {
@@ -108,8 +109,8 @@ func (f *heat) panel(a *arm, trials []*analysis.Trial, step int) heatPanel {
 }
 
 func (f *heat) row(v float64) int {
-	r := int(math.Log(v/f.lo) / math.Log(f.hi/f.lo) * heatRows)
-	return min(max(r, 0), heatRows-1)
+	r := int(math.Log(v/f.lo) / math.Log(f.hi/f.lo) * float64(f.rows))
+	return min(max(r, 0), f.rows-1)
 }
 
 // level is a cell's shade, 1 to heatLevels, by the logarithm of its count; 0 for nothing.
@@ -135,7 +136,7 @@ func (f *heat) from(level int) uint64 {
 
 // slow is a share's response time in each arm, and how many requests took more than ten times the median.
 func (p *heatPanel) slow(f *heat) (beyond uint64) {
-	var rows [heatRows]uint64
+	rows := make([]uint64, f.rows)
 	var sum uint64
 	for k, n := range p.ok {
 		rows[k.row] += n
@@ -149,8 +150,8 @@ func (p *heatPanel) slow(f *heat) (beyond uint64) {
 			break
 		}
 	}
-	decade := int(math.Ceil(heatRows * math.Log(10) / math.Log(f.hi/f.lo)))
-	for i := median + decade; i < heatRows; i++ {
+	decade := int(math.Ceil(float64(f.rows) * math.Log(10) / math.Log(f.hi/f.lo)))
+	for i := median + decade; i < f.rows; i++ {
 		beyond += rows[i]
 	}
 	return beyond
@@ -182,7 +183,7 @@ func (f *heat) alt() string {
 }
 
 func (s *sheet) heatChart() *chart {
-	f := s.makeHeat()
+	f := s.makeHeat(heatColumns, heatRows)
 	if f == nil {
 		return nil
 	}
@@ -190,7 +191,7 @@ func (s *sheet) heatChart() *chart {
 		n: 6, name: "latency-heat", title: "Latency heat map", finding: f.finding(), what: f.what(), alt: f.alt(), table: f.table,
 		draw: func(narrow bool) *canvas {
 			if narrow {
-				return f.draw(360, 46, 348, 130, true)
+				return s.makeHeat(46, 24).draw(360, 46, 348, 130, true)
 			}
 			return f.draw(1040, 64, 900, 150, false)
 		},
@@ -228,7 +229,7 @@ func (f *heat) draw(width, x0, x1, h float64, narrow bool) *canvas {
 			}
 		}
 		c.text("tk", x0-8, bad+12, end, "bad")
-		f.cells(c, p, x, func(row int) float64 { return top + h - h*float64(row+1)/heatRows }, h/heatRows, bad, badRow)
+		f.cells(c, p, x, func(row int) float64 { return top + h - h*float64(row+1)/float64(f.rows) }, h/float64(f.rows), bad, badRow)
 		for _, b := range f.bands {
 			c.line("edge", at(b[0]), bad, at(b[0]), top+h)
 			if b[1] < f.length {
@@ -259,7 +260,7 @@ func (f *heat) cells(c *canvas, p *heatPanel, x func(int) float64, y func(int) f
 			i = k
 		}
 	}
-	for row := range heatRows {
+	for row := range f.rows {
 		add(ok, func(column int) int { return f.level(p.ok[heatCell{column, row}]) }, y(row), h)
 	}
 	add(bad, func(column int) int { return f.level(p.bad[column]) }, badY, badH)
@@ -288,7 +289,7 @@ func (f *heat) table() table {
 	for i := range f.panels {
 		t.head = append(t.head, num(f.panels[i].arm.Name))
 	}
-	rows := make([][]uint64, heatRows/joined)
+	rows := make([][]uint64, f.rows/joined)
 	for i := range rows {
 		rows[i] = make([]uint64, len(f.panels))
 	}
@@ -298,7 +299,7 @@ func (f *heat) table() table {
 		}
 	}
 	for r, ns := range rows {
-		from := f.lo * math.Pow(f.hi/f.lo, float64(r*joined)/heatRows)
+		from := f.lo * math.Pow(f.hi/f.lo, float64(r*joined)/float64(f.rows))
 		cells := []cell{text(seconds(round3(from)))}
 		for _, n := range ns {
 			cells = append(cells, countCell(n))

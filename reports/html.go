@@ -21,12 +21,15 @@ var (
 	pageCSS string
 	//go:embed page.html
 	pageHTML string
+	//go:embed page.js
+	pageJS string
 )
 
 // A page is what the template is filled with.
 type page struct {
 	CSP, Title, Name, Hypothesis, Footer string
 	CSS                                  template.CSS
+	JS, Data                             template.JS
 	Meta                                 []string
 	Badge, Sentence, Tiles               template.HTML
 	Reasons                              []string
@@ -39,7 +42,8 @@ type section struct {
 	Body             template.HTML
 }
 
-// HTML writes the report as one page that needs nothing but itself: no network, no script.
+// HTML writes the report as one page that needs nothing but itself: no network, and no script to be read. Its small
+// script adds a cursor over the figures and buttons for the arms. What its numbers were computed from is in it, see [Data].
 func HTML(w io.Writer, r *tutti.Result) error {
 	s := newSheet(r)
 	t, err := template.New("page").Parse(pageHTML)
@@ -47,12 +51,16 @@ func HTML(w io.Writer, r *tutti.Result) error {
 		return fmt.Errorf("reading the page's template: %w", err)
 	}
 	css := strings.TrimSpace(pageCSS)
-	hash := sha256.Sum256([]byte(css))
+	js := strings.TrimSpace(pageJS)
+	data, err := s.dataJSON()
+	if err != nil {
+		return err
+	}
 	verdict := verdictWord(s.run.Verdict)
 	p := page{
-		CSP:   "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'",
+		CSP:   policy(css, js),
 		Title: visible(strings.ToUpper(verdict) + ": " + s.run.Name + ", a tutti report"), Name: visible(s.run.Name),
-		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), Meta: s.meta(),
+		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), JS: template.JS(js), Data: template.JS(data), Meta: s.meta(),
 		Badge:    template.HTML(verdictHTML(cell{verdict: s.run.Verdict}, "badge")),
 		Sentence: template.HTML(s.sentenceHTML()), Tiles: template.HTML(s.tilesHTML()),
 		Sections: s.sections(), Footer: "Run " + visible(s.run.ID) + ".",
@@ -66,6 +74,15 @@ func HTML(w io.Writer, r *tutti.Result) error {
 	}
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// policy allows our own style sheet and script, by their hashes, and nothing else.
+func policy(css, js string) string {
+	hash := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return "default-src 'none'; style-src " + hash(css) + "; script-src " + hash(js) + "; base-uri 'none'; form-action 'none'"
 }
 
 // moreReasons are all reasons of a run without a judgement, if there are more than the
@@ -310,7 +327,7 @@ func (s *sheet) sections() []section {
 		add("capacity", "Capacity", "How much it carries", "", body)
 	}
 	if body := chartHTML(1, s.timelineChart); body != "" {
-		add("timeline", "Timeline", "What happened, second by second", "", body)
+		add("timeline", "Timeline", "What happened, second by second", "", body+s.storiesHTML())
 	}
 	if body := pairHTML(chartHTML(2, s.answeredChart), chartHTML(3, s.worstChart)) + chartHTML(8, s.spectrumChart); body != "" {
 		add("users", "What users got", "What users got", "", body)
@@ -339,6 +356,7 @@ func (s *sheet) sections() []section {
 	}
 	add("trust", "Trust", "Can this be trusted?", s.trustLead(), trust)
 	add("prov", "Provenance", "Provenance", "", s.provenanceHTML())
+	add("data", "Data", "The data behind this page", "", s.dataHTML())
 	add("read", "How to read", "How to read this report", "", s.howToRead())
 	return out
 }
@@ -425,8 +443,15 @@ func (s *sheet) howToRead() string {
 		marks.WriteString(armHTML(a))
 	}
 	if len(s.arms) > 0 {
-		item(marks.String(), "One colour, one mark and one dash each in the whole report; the baseline is square and dashed.")
+		item(`<span class="arms">`+marks.String()+"</span>", "One colour, one mark and one dash each in the whole report; the baseline is square and dashed.")
 	}
 	b.WriteString("</dl>")
 	return b.String()
+}
+
+// dataHTML says what the page carries.
+func (s *sheet) dataHTML() string {
+	return `<p class="lead">` + esc("Every number above can be computed again from the data in this file: the element with the id “run-data” holds it as JSON ("+DataSchema+
+		"). Of each trial there are the requests due and good by window, histograms of the response times by phase, bad requests by class, node and phase, "+
+		"the faults’ edges, the generator’s lag, and the metrics that need exact times; of figures 1, 6, 7 and 9 what they show.") + `</p><p id="save"></p>`
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // unitOf is how much one of a printed unit is.
-var unitOf = map[string]float64{"": 1, "requests": 1, "/s": 1, "s": 1, "ms": 1e-3, "µs": 1e-6, "%": 1e-2, "points": 1e-2}
+var unitOf = map[string]float64{"": 1, "requests": 1, "such faults": 1, "/s": 1, "s": 1, "ms": 1e-3, "µs": 1e-6, "%": 1e-2, "points": 1e-2}
 
 // same checks a printed number against what it stands for, to half of its last digit.
 func same(t *testing.T, what, printed, unit string, want float64) {
@@ -136,7 +136,7 @@ func checkTiles(t *testing.T, es []*html.Node, run *rundir.Run) {
 	m := run.Arms["cluster"].Metrics
 	want := map[string]rundir.Value{
 		"Availability": m["availability"], "Lost per fault": m[`lost_requests{fault="crash"}`], "Recovered in": m[`recovery{fault="crash"}`],
-		"p99, all requests": m["p99"], "Longest silence": m["longest_silence"],
+		"p99, all requests": m["p99"], "30\u00a0days afford": m["affordable(99.9%)"],
 	}
 	seen := 0
 	for _, e := range es {
@@ -256,6 +256,7 @@ func checkEvents(t *testing.T, es []*html.Node, run *rundir.Run) {
 	t.Helper()
 	metrics := map[string]string{
 		"first error": "first_error", "no longer tried": "detection", "recovered": "recovery", "lost requests": "lost_requests",
+		"share back, from the fault’s end": "rebalanced", "lost at least, by the health check": "floor", "lost beyond that": "loss_over_floor",
 	}
 	for _, row := range rowsOf(t, es, "t-events") {
 		label, unit, _ := strings.Cut(row[0][0], ",\u00a0")
