@@ -193,15 +193,15 @@ func (c *canvas) svg(class, id, title, desc string) string {
 		fmt.Fprintf(&b, ` data-x0="%s" data-x1="%s" data-s="%s"`, coord(a.x0), coord(a.x1), strconv.FormatFloat(a.seconds, 'g', -1, 64))
 	}
 	fmt.Fprintf(&b, `><title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, id, esc(title), id, esc(desc))
-	c.write(&b, func(class string) string { return ` class="` + class + `"` })
+	c.write(&b, func(m mark) string { return ` class="` + m.class + `"` })
 	b.WriteString("</svg>")
 	return b.String()
 }
 
 // write draws every mark, with the attributes that its class stands for.
-func (c *canvas) write(b *strings.Builder, attributes func(class string) string) {
+func (c *canvas) write(b *strings.Builder, attributes func(mark) string) {
 	for _, m := range c.marks {
-		at := attributes(m.class)
+		at := attributes(m)
 		switch {
 		case m.text != "":
 			fmt.Fprintf(b, `<text%s x="%s" y="%s"%s>%s</text>`, at, coord(m.x), coord(m.y), m.length(), esc(m.text))

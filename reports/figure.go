@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -37,6 +38,13 @@ func figure(draw func() string) (out string) {
 	return draw()
 }
 
+var intervals = regexp.MustCompile(`\([^()]*–[^()]*\)`)
+
+// together is text in which an interval is not broken, neither at its dash nor beside it.
+func together(s string) string {
+	return intervals.ReplaceAllString(esc(s), `<span class="nw">$0</span>`)
+}
+
 // chartHTML is a figure with its caption, two drawings and the table; nothing if the run has no such figure.
 func chartHTML(n int, from func() *chart) string {
 	var k *chart
@@ -56,7 +64,7 @@ func chartHTML(n int, from func() *chart) string {
 	}
 	fmt.Fprintf(&b, `<figure id="f%d"%s><figcaption><span class="fn">Figure %d</span>`, n, class, n)
 	if k != nil {
-		b.WriteString("<strong>" + esc(k.finding) + `</strong><span class="what">` + esc(k.what) + "</span>")
+		b.WriteString("<strong>" + together(k.finding) + `</strong><span class="what">` + esc(k.what) + "</span>")
 	}
 	b.WriteString("</figcaption>" + body + "\n")
 	if k != nil {

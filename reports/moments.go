@@ -262,7 +262,10 @@ func (m *moments) drawRow(c *canvas, r momentRow, x func(float64) float64, y, x1
 		c.rect("r"+look, min(from, to), y-4.5, max(to-from, 1), 9)
 	}
 	for i, v := range r.values {
-		dy := float64(i%3-1) * 3.2
+		dy := 0.0
+		if len(r.values) > 2 {
+			dy = float64(i%3-1) * 3.2
+		}
 		switch {
 		case v.State == analysis.OK && v.Value != nil:
 			c.mark(r.arm.Look, x(*v.Value), y+dy)

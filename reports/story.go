@@ -283,7 +283,7 @@ func (s *sheet) storiesHTML() string {
 	var b strings.Builder
 	b.WriteString("<h3>What each fault did</h3>\n")
 	for _, y := range all {
-		b.WriteString(`<p class="story"><b>` + esc(y.fault) + "</b>, " + armHTML(y.arm) + ": " + esc(y.text) + "</p>\n")
+		b.WriteString(`<p class="story"><b>` + esc(y.fault) + "</b>, " + armHTML(y.arm) + ": " + together(y.text) + "</p>\n")
 	}
 	if more > 0 {
 		b.WriteString(`<p class="note">` + plural(more, "more is", "more are") + " in the table of event times only.</p>\n")
