@@ -355,6 +355,51 @@ func tenfold(h *record.Hist) *record.Hist {
 	return out
 }
 
+// TestTenMillion: ten million requests in each of two arms make a page under 2 MB.
+func TestTenMillion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	stretched := func(rec *record.Recording) *record.Recording {
+		bins := rec.Bins
+		rec.For, rec.Rate, rec.Bins = 1000*time.Second, 10_000, nil
+		var counted uint64
+		for i := range int(rec.For / record.Grid) {
+			b := bins[i*len(bins)/int(rec.For/record.Grid)] // 200 in each, each five times as many below
+			b.Index, b.Due, b.Good, b.Untraced = i, 5*b.Due, 5*b.Good, 5*b.Untraced
+			cells := append([]record.Cell(nil), b.Cells...)
+			for k := range cells {
+				c := &cells[k]
+				c.Count *= 5
+				c.First, c.Last = b.Start(), b.Start()+90*time.Millisecond
+				h := new(record.Hist)
+				for range 5 {
+					h.Merge(c.Response)
+				}
+				c.Response = h
+			}
+			b.Cells = cells
+			counted += b.Due
+			rec.Bins = append(rec.Bins, b)
+		}
+		rec.Generator.Scheduled, rec.Generator.Counted = counted, counted
+		return rec
+	}
+	r := runOf([]*record.Recording{stretched(long("single", 1, 1)), stretched(long("cluster", 3, 1))})
+	r.Run.Baseline = "single"
+	for _, tr := range r.Trials {
+		if n := tr.Rec.Generator.Scheduled; n != 10_000_000 {
+			t.Fatalf("%s has %d requests", tr.Rec.Arm, n)
+		}
+	}
+	begun := time.Now()
+	page := render(t, r, reports.HTML)
+	t.Logf("%d bytes in %v", len(page), time.Since(begun))
+	if len(page) > 2_000_000 {
+		t.Errorf("the report is %d bytes", len(page))
+	}
+}
+
 // TestLong: a report's size and time do not follow the number of requests, here 2.9 million.
 func TestLong(t *testing.T) {
 	var recs []*record.Recording
