@@ -256,7 +256,10 @@ func TestRecomputed(t *testing.T) {
 		for _, k := range kids(e, "div") {
 			label, dd := text(kids(k, "dt")[0]), kids(k, "dd")
 			if v, ok := tiles[label]; ok {
-				unit := text(kids(dd[0], "span")[0])
+				unit := ""
+				for _, u := range kids(dd[0], "span") {
+					unit = text(u)
+				}
 				found(t, "tile "+label, strings.TrimSuffix(text(dd[0]), unit), text(dd[1]), unit, v)
 				delete(tiles, label)
 			}

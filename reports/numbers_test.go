@@ -19,7 +19,7 @@ import (
 )
 
 // unitOf is how much one of a printed unit is.
-var unitOf = map[string]float64{"": 1, "requests": 1, "such faults": 1, "/s": 1, "s": 1, "ms": 1e-3, "µs": 1e-6, "%": 1e-2, "points": 1e-2}
+var unitOf = map[string]float64{"": 1, "requests": 1, "/s": 1, "s": 1, "ms": 1e-3, "µs": 1e-6, "%": 1e-2, "points": 1e-2}
 
 // same checks a printed number against what it stands for, to half of its last digit.
 func same(t *testing.T, what, printed, unit string, want float64) {

@@ -96,7 +96,35 @@ func (f *order) finding() string {
 	if worst == 0 {
 		out = "Each arm has one trial that counts, which shows no noise"
 	}
+	if noise := f.scatter(); noise != "" {
+		out += " (" + noise + ")"
+	}
 	return out + "; one request in a thousand left the generator more than " + seconds(round3(f.worstLag())) + " late, in the worst trial."
+}
+
+// scatter is the noise between trials: the standard deviation of their logarithms, in percent.
+func (f *order) scatter() string {
+	var parts []string
+	for _, a := range f.arms {
+		var logs []float64
+		for _, t := range f.trials {
+			if t.arm == a && t.counted && t.p50 > 0 {
+				logs = append(logs, math.Log(t.p50))
+			}
+		}
+		if len(logs) < fewest || len(parts) == 3 {
+			continue
+		}
+		mean, squares := 0.0, 0.0
+		for _, v := range logs {
+			mean += v / float64(len(logs))
+		}
+		for _, v := range logs {
+			squares += (v - mean) * (v - mean)
+		}
+		parts = append(parts, a.noun()+"’s scatter by "+scale{times: 100}.short(round3(math.Sqrt(squares/float64(len(logs)-1))))+nb+"%")
+	}
+	return list(parts)
 }
 
 func (f *order) what() string {

@@ -161,7 +161,12 @@ func (s *sheet) chain(a *arm, fault string, of []rundir.Fault) []string {
 	if high > 0 {
 		switch text, v := s.told(a, "rebalanced", fault); v.State {
 		case analysis.OK:
-			out = append(out, "From then on it took "+text+" until what was hit had 80"+nb+"% of its fair share of the answers again.")
+			switch {
+			case v.Value != nil && *v.Value > 0:
+				out = append(out, "From then on it took "+text+" until what was hit had 80"+nb+"% of its fair share of the answers again.")
+			case first.State == analysis.OK:
+				out = append(out, "What was hit had 80"+nb+"% of its fair share of the answers again at once.")
+			}
 		case analysis.Censored, analysis.Never:
 			out = append(out, "What was hit did not get back 80"+nb+"% of its fair share of the answers while we looked ("+text+").")
 		case analysis.NoData:
@@ -212,6 +217,9 @@ func (s *sheet) cost(a *arm, fault string, of []rundir.Fault) string {
 		return ""
 	}
 	out := "It cost " + text + " requests"
+	if lost.Value != nil && *lost.Value == 0 && lost.High == nil {
+		out = "It cost no request"
+	}
 	if looks := signature(sumOf(of)); looks != "no bad request" {
 		out += ", which from outside looked like: " + looks
 		if len(of) > 1 {
@@ -255,8 +263,11 @@ func (s *sheet) affords(a *arm) string {
 	if v.State == analysis.NoData {
 		return ""
 	}
-	r := read(v, slo.Absolute)
-	down := read(s.value(a, analysis.Whole, analysis.Ref{Metric: "downtime"}), slo.Absolute)
+	r, of := read(v, slo.Absolute), s.value(a, analysis.Whole, analysis.Ref{Metric: "downtime"})
+	if of.Value == nil || *of.Value == 0 {
+		return ""
+	}
+	down := read(of, slo.Absolute)
 	return fmt.Sprintf(" In downtime that is %s%s: at 99.9"+nb+"%% availability 30 days can afford %s such faults%s.", down, within(down.iv), r, within(r.iv))
 }
 

@@ -102,9 +102,9 @@ func (s *sheet) tile(m measure) tile {
 		t.unit = "requests"
 	}
 	if m.ref.Metric == "affordable" {
-		t.unit, t.judged = "such faults", "at 99.9"+nb+"%"
+		t.judged = "such faults, at 99.9" + nb + "%"
 		if len(s.faults) > 1 {
-			t.unit = "such runs"
+			t.judged = "such runs, at 99.9" + nb + "%"
 		}
 	}
 	if o, ok := s.objectiveOn(s.subject, m); ok {
