@@ -25,11 +25,10 @@ func bandFrom(vs []float64) bandOf {
 
 // A curveOf is one arm's line in a figure that is not about time.
 type curveOf struct {
-	arm    *arm
-	n      int // trials
-	x      []float64
-	band   []bandOf
-	trials [][]float64 // at x, one by one
+	arm  *arm
+	n    int // trials
+	x    []float64
+	band []bandOf
 }
 
 func (k *curveOf) points(of func(bandOf) float64) plotter.XYs {
@@ -100,8 +99,8 @@ func secondsAxis(c *canvas, x0, x1, y, length float64) {
 	c.text("tk", (x0+x1)/2, y+34, middle, "seconds since load start")
 }
 
-// armLegend names arms in a row, with their marks, and returns where it ends.
-func armLegend(c *canvas, x, y float64, arms []*arm, limit float64) float64 {
+// armLegend names arms in a row, with their marks, as far as there is room.
+func armLegend(c *canvas, x, y float64, arms []*arm, limit float64) {
 	for _, a := range arms {
 		class, name := labelClass(a), cut(visible(a.Name), 18)
 		if x+12+textWidth(class, name) > limit {
@@ -111,7 +110,6 @@ func armLegend(c *canvas, x, y float64, arms []*arm, limit float64) float64 {
 		c.text(class, x+12, y, start, name)
 		x += 28 + textWidth(class, name)
 	}
-	return x
 }
 
 func labelClass(a *arm) string { return "lb" + string(rune('0'+a.Look)) }

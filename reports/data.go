@@ -164,7 +164,28 @@ func dataTrial(r rundir.Trial, a *analysis.Trial, per int, seconds bool) DataTri
 			t.Phases[string(p)] = append(t.Phases[string(p)], [2]float64{sp.From.Seconds(), sp.To.Seconds()})
 		}
 	}
-	n := int((rec.For + record.Grid - 1) / record.Grid)
+	t.count(a, per)
+	for _, f := range rec.Faults {
+		t.Faults = append(t.Faults, dataFault(f))
+	}
+	if seconds && len(rec.Holds) == 0 {
+		for _, sec := range a.Seconds() {
+			t.P50, t.P99 = append(t.P50, nanoseconds(sec.P50)), append(t.P99, nanoseconds(sec.P99))
+		}
+	}
+	for name, v := range r.Metrics {
+		metric, _, _ := strings.Cut(name, "{")
+		metric, _, _ = strings.Cut(metric, "(")
+		if spec, ok := analysis.SpecOf(metric); ok && v.State != analysis.NoData && !summed(spec) {
+			t.Metrics[visible(name)] = DataValue{Value: v.Value, State: v.State}
+		}
+	}
+	return t
+}
+
+// count sums the trial's requests by window, and by phase.
+func (t *DataTrial) count(a *analysis.Trial, per int) {
+	n := int((a.Rec.For + record.Grid - 1) / record.Grid)
 	due, good := make([]uint64, (n+per-1)/per), make([]uint64, (n+per-1)/per)
 	parts := make(map[analysis.Phase]*DataPart)
 	bad := make(map[errorKey]uint64)
@@ -198,25 +219,9 @@ func dataTrial(r rundir.Trial, a *analysis.Trial, per int, seconds bool) DataTri
 				part.Bad = append(part.Bad, DataBad{Class: k.class.String(), Node: visible(k.node), Count: n})
 			}
 		}
-		slices.SortFunc(part.Bad, func(a, b DataBad) int { return compareBad(a, b) })
+		slices.SortFunc(part.Bad, compareBad)
 		t.Parts[string(p)] = *part
 	}
-	for _, f := range rec.Faults {
-		t.Faults = append(t.Faults, dataFault(f))
-	}
-	if seconds && len(rec.Holds) == 0 {
-		for _, sec := range a.Seconds() {
-			t.P50, t.P99 = append(t.P50, nanoseconds(sec.P50)), append(t.P99, nanoseconds(sec.P99))
-		}
-	}
-	for name, v := range r.Metrics {
-		metric, _, _ := strings.Cut(name, "{")
-		metric, _, _ = strings.Cut(metric, "(")
-		if spec, ok := analysis.SpecOf(metric); ok && v.State != analysis.NoData && !summed(spec) {
-			t.Metrics[visible(name)] = DataValue{Value: v.Value, State: v.State}
-		}
-	}
-	return t
 }
 
 // summed are the metrics that follow from the sums and histograms of the phases.

@@ -111,85 +111,102 @@ func (s *sheet) flowChart() *chart {
 func (f *flow) draw(width, x0, x1, h float64, narrow bool) *canvas {
 	pitch := h + 40
 	c := newCanvas(width, pitch*float64(len(f.panels)+1)+42)
-	hx := x0
-	if narrow {
-		hx = 0
+	at := flowPlace{c, x0, x1, h, narrow}
+	for i := range f.panels {
+		f.drawRates(at, &f.panels[i], float64(i)*pitch)
 	}
-	panel := func(y, top float64, bands [][2]float64) *panel {
-		q := plot.New()
-		q.X.Min, q.X.Max, q.Y.Min, q.Y.Max = 0, f.length, 0, top*1.06
-		pl := c.panel(x0, y, x1, y+h, q)
-		for _, b := range bands {
-			c.rect("band", pl.px(b[0]), y, pl.px(b[1])-pl.px(b[0]), h)
-			c.line("edge", pl.px(b[0]), y, pl.px(b[0]), y+h)
-			if b[1] < f.length {
-				c.line("edge", pl.px(b[1]), y, pl.px(b[1]), y+h)
-			}
-		}
-		step := niceStep(top, 3)
-		for k := 0; float64(k)*step <= top*1.06; k++ {
-			v := float64(k) * step
-			c.line("grid", x0, pl.py(v), x1, pl.py(v))
-			c.text("tk", x0-8, pl.py(v)+4, end, scale{times: 1}.short(round9(v)))
-		}
-		return pl
-	}
-	points := func(vs []float64) plotter.XYs {
-		var out plotter.XYs
-		for i, v := range vs {
-			out = append(out, plotter.XY{X: min((float64(i)+0.5)*float64(f.step), f.length), Y: v})
-		}
-		return out
-	}
-	for i, p := range f.panels {
-		y := float64(i) * pitch
-		c.mark(p.arm.Look, hx+4, y+12)
-		name := fit(labelClass(p.arm), p.arm.Name, 200)
-		c.text(labelClass(p.arm), hx+14, y+16.5, start, name)
-		if !narrow {
-			c.text("hm", hx+24+textWidth(labelClass(p.arm), name), y+16.5, start, "requests/s")
-		}
-		pl := panel(y+28, f.top, p.bands)
-		pl.polyline("slo", points(p.offered))
-		pl.polyline("ln p50 "+stroke(p.arm), points(p.done))
-		pl.polyline("ln p99 "+stroke(p.arm), points(p.good))
-		if !narrow {
-			last := len(p.good) - 1
-			ys := apart([]float64{pl.py(p.offered[last]), pl.py(p.done[last]), pl.py(p.good[last])}, 15, y+28, y+28+h)
-			for k, text := range []string{"offered", "completed", "good"} {
-				class := "tk"
-				if k > 0 {
-					class = labelClass(p.arm)
-				}
-				c.text(class, x1+9, ys[k]+4.5, start, text)
-			}
-		}
-	}
-	y := float64(len(f.panels)) * pitch
-	c.text("hd", hx, y+16.5, start, "In flight")
-	var bands [][2]float64
-	if len(f.panels) > 0 {
-		bands = f.panels[0].bands
-	}
-	pl := panel(y+28, max(f.most, 1), bands)
-	var labels []lineLabel
-	var arms []*arm
-	for i := len(f.panels) - 1; i >= 0; i-- {
-		p := &f.panels[i]
-		pl.polyline("ln p99 "+stroke(p.arm), points(p.in))
-		labels = append(labels, lineLabel{p.arm, cut(visible(p.arm.Name), 14), pl.py(p.in[len(p.in)-1])})
-	}
-	for _, p := range f.panels {
-		arms = append(arms, p.arm)
-	}
-	if narrow {
-		armLegend(c, textWidth("hd", "In flight")+14, y+16.5, arms, width)
-	} else {
-		lineLabels(c, x1+9, labels, y+28, y+28+h)
-	}
+	f.drawInFlight(at, float64(len(f.panels))*pitch)
 	secondsAxis(c, x0, x1, pitch*float64(len(f.panels)+1)-8, f.length)
 	c.axis = &timeAxis{x0, x1, f.length}
 	return c
+}
+
+// A flowPlace is where panels stand in one of the two drawings.
+type flowPlace struct {
+	c         *canvas
+	x0, x1, h float64
+	narrow    bool
+}
+
+func (at flowPlace) headX() float64 {
+	if at.narrow {
+		return 0
+	}
+	return at.x0
+}
+
+// panel opens a plot below a heading, with the faults' bands and a scale from 0.
+func (f *flow) panel(at flowPlace, y, top float64, bands [][2]float64) *panel {
+	q := plot.New()
+	q.X.Min, q.X.Max, q.Y.Min, q.Y.Max = 0, f.length, 0, top*1.06
+	pl := at.c.panel(at.x0, y, at.x1, y+at.h, q)
+	for _, b := range bands {
+		at.c.rect("band", pl.px(b[0]), y, pl.px(b[1])-pl.px(b[0]), at.h)
+		at.c.line("edge", pl.px(b[0]), y, pl.px(b[0]), y+at.h)
+		if b[1] < f.length {
+			at.c.line("edge", pl.px(b[1]), y, pl.px(b[1]), y+at.h)
+		}
+	}
+	step := niceStep(top, 3)
+	for k := 0; float64(k)*step <= top*1.06; k++ {
+		v := float64(k) * step
+		at.c.line("grid", at.x0, pl.py(v), at.x1, pl.py(v))
+		at.c.text("tk", at.x0-8, pl.py(v)+4, end, scale{times: 1}.short(round9(v)))
+	}
+	return pl
+}
+
+func (f *flow) points(vs []float64) plotter.XYs {
+	out := make(plotter.XYs, len(vs))
+	for i, v := range vs {
+		out[i] = plotter.XY{X: min((float64(i)+0.5)*float64(f.step), f.length), Y: v}
+	}
+	return out
+}
+
+func (f *flow) drawRates(at flowPlace, p *flowPanel, y float64) {
+	c, hx, class := at.c, at.headX(), labelClass(p.arm)
+	c.mark(p.arm.Look, hx+4, y+12)
+	name := fit(class, p.arm.Name, 200)
+	c.text(class, hx+14, y+16.5, start, name)
+	if !at.narrow {
+		c.text("hm", hx+24+textWidth(class, name), y+16.5, start, "requests/s")
+	}
+	pl := f.panel(at, y+28, f.top, p.bands)
+	pl.polyline("slo", f.points(p.offered))
+	pl.polyline("ln p50 "+stroke(p.arm), f.points(p.done))
+	pl.polyline("ln p99 "+stroke(p.arm), f.points(p.good))
+	if at.narrow {
+		return
+	}
+	last := len(p.good) - 1
+	ys := apart([]float64{pl.py(p.offered[last]), pl.py(p.done[last]), pl.py(p.good[last])}, 15, y+28, y+28+at.h)
+	for k, text := range []string{"offered", "completed", "good"} {
+		of := class
+		if k == 0 {
+			of = "tk"
+		}
+		c.text(of, at.x1+9, ys[k]+4.5, start, text)
+	}
+}
+
+func (f *flow) drawInFlight(at flowPlace, y float64) {
+	c := at.c
+	c.text("hd", at.headX(), y+16.5, start, "In flight")
+	pl := f.panel(at, y+28, max(f.most, 1), f.panels[0].bands)
+	var labels []lineLabel
+	arms := make([]*arm, len(f.panels))
+	for i := len(f.panels) - 1; i >= 0; i-- {
+		p := &f.panels[i]
+		arms[i] = p.arm
+		pl.polyline("ln p99 "+stroke(p.arm), f.points(p.in))
+		labels = append(labels, lineLabel{p.arm, cut(visible(p.arm.Name), 14), pl.py(p.in[len(p.in)-1])})
+	}
+	if at.narrow {
+		armLegend(c, textWidth("hd", "In flight")+14, y+16.5, arms, c.w)
+	} else {
+		lineLabels(c, at.x1+9, labels, y+28, y+28+at.h)
+	}
 }
 
 func (f *flow) table() table {

@@ -222,21 +222,8 @@ func (f *order) draw(width, x0, x1 float64, narrow bool) *canvas {
 	l := axis(lagTop, bottom, step125(llo, false), step125(max(lhi, llo*1.2), true), "Send lag, p99.9")
 	every := max(1, int(math.Ceil(n/((x1-x0)/26))))
 	for i, t := range f.trials {
-		if t.arm == nil {
-			continue
-		}
-		for _, k := range []struct {
-			q *panel
-			v float64
-		}{{q, t.p50}, {l, t.lag}} {
-			switch {
-			case !(k.v > 0):
-			case t.counted:
-				c.mark(t.arm.Look, x(i), k.q.py(k.v))
-			default:
-				c.ring(labelClass(t.arm)[2:], x(i), k.q.py(k.v))
-			}
-		}
+		t.mark(c, x(i), q, t.p50)
+		t.mark(c, x(i), l, t.lag)
 		if i%every == 0 {
 			c.text("tk", x(i), bottom+18, middle, fmt.Sprint(t.order))
 		}
@@ -244,6 +231,17 @@ func (f *order) draw(width, x0, x1 float64, narrow bool) *canvas {
 	c.line("ax", x0, bottom, x1, bottom)
 	c.text("tk", (x0+x1)/2, bottom+36, middle, "trial, in the order in which they ran")
 	return c
+}
+
+// mark is a trial's value; hollow where the trial does not count.
+func (t *orderTrial) mark(c *canvas, x float64, q *panel, v float64) {
+	switch {
+	case t.arm == nil || !(v > 0):
+	case t.counted:
+		c.mark(t.arm.Look, x, q.py(v))
+	default:
+		c.ring(labelClass(t.arm)[2:], x, q.py(v))
+	}
 }
 
 func (f *order) table() table {

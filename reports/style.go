@@ -104,11 +104,6 @@ func (s *styleSheet) of(class string, text bool) map[string]string {
 	return out
 }
 
-// known tells whether the sheet says anything of a class.
-func (s *styleSheet) known(class string) bool {
-	return slices.ContainsFunc(s.rules, func(r styleRule) bool { return slices.Contains(r.classes, class) })
-}
-
 // attributes are the properties of drawings as SVG has them.
 func (s *styleSheet) attributes(class string, text bool) string {
 	look := s.of(class, text)

@@ -34,34 +34,7 @@ func (s *sheet) makeWorst() *worst {
 			continue
 		}
 		w.loose = w.loose || loose
-		lengths := windowLengths(trials)
-		k := curveOf{arm: a, n: len(trials)}
-		values := make([][]float64, len(lengths))
-		w.second[a] = 1
-		for _, t := range trials {
-			for i, v := range t.Worst(lengths) {
-				if v.State == analysis.OK {
-					values[i] = append(values[i], v.V)
-				}
-			}
-			if v := t.Metric(analysis.Ref{Metric: "longest_silence"}); v.State == analysis.OK {
-				w.silence[a] = max(w.silence[a], v.V)
-			}
-			if v := t.Worst([]float64{1})[0]; v.State == analysis.OK {
-				w.second[a] = min(w.second[a], v.V)
-			}
-		}
-		for i, vs := range values {
-			if len(vs) == len(trials) {
-				k.x, k.band = append(k.x, lengths[i]), append(k.band, bandFrom(vs))
-				for _, v := range vs {
-					if v < 1 {
-						w.top = max(w.top, nines(v)+0.5)
-					}
-				}
-			}
-		}
-		if len(k.x) > 1 {
+		if k := w.curve(a, trials); len(k.x) > 1 {
 			w.curves = append(w.curves, k)
 		}
 	}
@@ -70,6 +43,39 @@ func (s *sheet) makeWorst() *worst {
 	}
 	w.objectives(s)
 	return w
+}
+
+// curve is one arm's, over lengths of which every trial has a window.
+func (w *worst) curve(a *arm, trials []*analysis.Trial) curveOf {
+	lengths := windowLengths(trials)
+	values := make([][]float64, len(lengths))
+	w.second[a] = 1
+	for _, t := range trials {
+		for i, v := range t.Worst(lengths) {
+			if v.State == analysis.OK {
+				values[i] = append(values[i], v.V)
+			}
+		}
+		if v := t.Metric(analysis.Ref{Metric: "longest_silence"}); v.State == analysis.OK {
+			w.silence[a] = max(w.silence[a], v.V)
+		}
+		if v := t.Worst([]float64{1})[0]; v.State == analysis.OK {
+			w.second[a] = min(w.second[a], v.V)
+		}
+	}
+	k := curveOf{arm: a, n: len(trials)}
+	for i, vs := range values {
+		if len(vs) < len(trials) {
+			continue
+		}
+		k.x, k.band = append(k.x, lengths[i]), append(k.band, bandFrom(vs))
+		for _, v := range vs {
+			if v < 1 {
+				w.top = max(w.top, nines(v)+0.5)
+			}
+		}
+	}
+	return k
 }
 
 // windowLengths spreads lengths evenly over a log axis, on the grid of 100 ms: from what holds ten requests to the whole load.
