@@ -420,12 +420,16 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 	}
 	p := plot.New()
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, t.length, 0, 1
-	q := c.panel(f.x0, at[0]+6, f.x1, at[1], p)
-	for _, v := range []float64{0, 0.5, 1} {
-		c.line("grid", f.x0, q.py(v), f.x1, q.py(v))
-		c.text("tk", f.x0-8, q.py(v)+4, end, strconv.Itoa(int(v*100))+nb+"%")
+	ticks := []float64{0, 0.5, 1}
+	if t.mild() {
+		p.Y.Scale, p.Y.Min, ticks = mildScale{}, mildest, []float64{0.9, 0.99, 0.999, 1}
 	}
-	if t.slo > 0 && t.slo < 1 {
+	q := c.panel(f.x0, at[0]+6, f.x1, at[1], p)
+	for _, v := range ticks {
+		c.line("grid", f.x0, q.py(v), f.x1, q.py(v))
+		c.text("tk", f.x0-8, q.py(v)+4, end, scale{times: 100}.short(v)+nb+"%")
+	}
+	if t.slo >= p.Y.Min && t.slo > 0 && t.slo < 1 {
 		c.line("slo", f.x0, q.py(t.slo), f.x1, q.py(t.slo))
 	}
 	var labels []lineLabel
@@ -454,6 +458,33 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 		}
 		c.text("mu", textWidth("hd", head)+9, at[0]-11, start, cut(visible("lowest: "+strings.Join(parts, ", ")), 40))
 	}
+}
+
+// mildest is the availability above which all seconds must lie for the axis to be one of nines.
+const mildest = 0.9
+
+// mild tells a run whose outages would not be seen on an axis from 0.
+func (t *timeline) mild() bool {
+	some := false
+	for _, l := range t.lines {
+		if !l.any || l.worst <= mildest {
+			return false
+		}
+		some = some || l.worst < 1
+	}
+	return some
+}
+
+// A mildScale is an axis of nines from 90 % to all; what is not all stays below the top.
+type mildScale struct{}
+
+// Normalize implements [plot.Normalizer].
+func (mildScale) Normalize(_, _, x float64) float64 {
+	const top = 3.5
+	if x >= 1 {
+		return 1
+	}
+	return (min(max(nines(x), 1), top-0.15) - 1) / (top - 1)
 }
 
 // rugPitch is the distance of the arms' rows of ticks.

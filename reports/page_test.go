@@ -252,6 +252,35 @@ func checkFigures(t *testing.T, es []*html.Node) {
 	}
 }
 
+// TestScriptFinds: what the script looks for is on the page; without it nothing is missing, since all of it stands there already.
+func TestScriptFinds(t *testing.T) {
+	for _, of := range []func() *tutti.Result{func() *tutti.Result { return crash(3) }, arms, steady} {
+		seen := make(map[string]int)
+		for _, e := range elements(t, render(t, of(), reports.HTML)) {
+			if id := attr(e, "id"); id == "main" || id == "run-data" || id == "save" || id == "t-f1" || id == "f1" {
+				seen[id]++
+			}
+			if e.Data == "svg" && attr(e, "data-s") != "" {
+				seen["axis"]++
+				for _, k := range []string{"data-x0", "data-x1", "data-s"} {
+					if v, err := strconv.ParseFloat(attr(e, k), 64); err != nil || v <= 0 {
+						t.Errorf("%s=%q", k, attr(e, k))
+					}
+				}
+			}
+			if e.Data == "button" || e.Data == "input" {
+				t.Errorf("<%s> does nothing without the script", e.Data)
+			}
+			if attr(e, "class") == "arms" {
+				seen["arms"] += len(kids(e, "span"))
+			}
+		}
+		if seen["main"] != 1 || seen["run-data"] != 1 || seen["save"] != 1 || seen["t-f1"] != 1 || seen["f1"] != 1 || seen["axis"] != 8 || seen["arms"] == 0 {
+			t.Errorf("the page has %v", seen)
+		}
+	}
+}
+
 // TestHostile: what a target says stays text, in every format.
 func TestHostile(t *testing.T) {
 	r := attacked()
