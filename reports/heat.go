@@ -161,7 +161,7 @@ func (f *heat) finding() string {
 	var parts []string
 	for i := range f.panels {
 		p := &f.panels[i]
-		parts = append(parts, fmt.Sprintf("%s: %s of %s answered more than ten times as slowly as the median, %s not at all",
+		parts = append(parts, fmt.Sprintf("%s: %s of %s took more than ten times as long as the median, and %s were bad",
 			p.arm.noun(), count(p.slow(f)), count(p.all), count(p.lost)))
 	}
 	return upper(strings.Join(parts, "; ")) + "."

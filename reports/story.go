@@ -112,20 +112,30 @@ func (s *sheet) proven(of []rundir.Fault) string {
 	return out + "."
 }
 
-// hitNodes are the nodes of a fault, over the trials.
+// hitNodes are the nodes of a fault; they can be others in each trial.
 func hitNodes(of []rundir.Fault) string {
 	var nodes []string
+	alike := true
 	for _, f := range of {
+		alike = alike && slices.Equal(f.Nodes, of[0].Nodes)
 		for _, n := range f.Nodes {
 			if !slices.Contains(nodes, n) {
 				nodes = append(nodes, n)
 			}
 		}
 	}
+	slices.Sort(nodes)
+	names := list(nodes)
 	if len(nodes) > 4 {
-		return fmt.Sprintf("%s and %d more", strings.Join(nodes[:3], ", "), len(nodes)-3)
+		names = fmt.Sprintf("%s and %d more", strings.Join(nodes[:3], ", "), len(nodes)-3)
 	}
-	return list(nodes)
+	switch {
+	case alike:
+		return names
+	case !slices.ContainsFunc(of, func(f rundir.Fault) bool { return len(f.Nodes) != 1 }):
+		return "one node in each trial (of " + names + ")"
+	}
+	return "nodes that differ by trial (of " + names + ")"
 }
 
 // chain says what followed, in its order.
@@ -230,31 +240,37 @@ func (s *sheet) cost(a *arm, fault string, of []rundir.Fault) string {
 	floorText, floor := s.told(a, "floor", fault)
 	over := s.value(a, analysis.Whole, analysis.Ref{Metric: "loss_over_floor", Fault: fault})
 	if floor.State == analysis.OK && over.State == analysis.OK && over.Value != nil {
-		sign := 1.0
-		if *over.Value < 0 {
-			sign, over.Low, over.High = -1, over.High, over.Low
-		}
-		for _, v := range []**float64{&over.Value, &over.Low, &over.High} {
-			if *v != nil {
-				turned := sign * **v
-				*v = &turned
-			}
-		}
-		r := read(over, slo.Absolute)
-		out += " The balancer’s own health check, as it is set, must lose " + floorText + " where nothing is tried twice: "
-		switch {
-		case *over.Value == 0:
-			out += "as many were lost."
-		case sign > 0:
-			out += r.String() + within(r.iv) + " more than that were lost."
-		default:
-			out += "second tries or luck saved " + r.String() + within(r.iv) + " of them."
-		}
+		out += " The balancer’s own health check, as it is set, must lose " + floorText + " where nothing is tried twice" + beyondFloor(over)
 	}
 	if len(s.faults) == 1 {
 		out += s.affords(a)
 	}
 	return out
+}
+
+// beyondFloor says how what was lost compares with what had to be.
+func beyondFloor(over rundir.Value) string {
+	lost, low, high := *over.Value, over.Low, over.High
+	r := read(over, slo.Absolute)
+	switch {
+	case low != nil && high != nil && *low < 0 && *high > 0:
+		return "; what was lost is not shown to differ from that by more than the noise (" + r.num + "; " + r.iv + ")."
+	case lost == 0:
+		return ", and as many were lost."
+	case lost > 0:
+		return "; " + r.String() + within(r.iv) + " more than that were lost."
+	}
+	turned := rundir.Value{Unit: over.Unit, State: over.State, Value: turn(&lost), Low: turn(high), High: turn(low)}
+	r = read(turned, slo.Absolute)
+	return "; second tries or luck saved " + r.String() + within(r.iv) + " of them."
+}
+
+func turn(v *float64) *float64 {
+	if v == nil {
+		return nil
+	}
+	t := -*v
+	return &t
 }
 
 // affords says how often a month can have that.
