@@ -215,8 +215,12 @@ func (c *canvas) write(b *strings.Builder, attributes func(mark) string) {
 	}
 }
 
-// length gives a text the length that it has in Liberation Sans, so that another font neither clips nor collides.
+// length gives a text the length that it has in Liberation Sans, so that another font neither clips nor collides. The label of
+// a tick is too short for that.
 func (m mark) length() string {
+	if m.class == "tk" && len(m.text) <= 8 {
+		return ""
+	}
 	if w := float64(m.face.Width(m.text)); w > 0 && known(m.text) {
 		return fmt.Sprintf(` textLength="%s" lengthAdjust="spacingAndGlyphs"`, coord(w))
 	}

@@ -334,12 +334,60 @@ func (p *panel) polyline(class string, xys plotter.XYs) {
 	if len(xys) < 2 {
 		return
 	}
-	l, err := plotter.NewLine(xys)
+	l, err := plotter.NewLine(p.thinned(xys))
 	if err != nil {
 		panic(err)
 	}
 	l.Color, l.Width = ink(class), vg.Points(1)
 	l.Plot(p.c, p.Plot)
+}
+
+// unseen is how far, in pixels, a line may pass by a point of its own.
+const unseen = 0.2
+
+// thinned leaves out points that the line through the others passes by unseen: Ramer's algorithm, on the drawing itself.
+func (p *panel) thinned(xys plotter.XYs) plotter.XYs {
+	if len(xys) < 3 {
+		return xys
+	}
+	at := make([]vg.Point, len(xys))
+	for i, q := range xys {
+		at[i] = vg.Point{X: p.x(q.X), Y: p.y(q.Y)}
+	}
+	keep := make([]bool, len(xys))
+	keep[0], keep[len(xys)-1] = true, true
+	open := [][2]int{{0, len(xys) - 1}}
+	for len(open) > 0 {
+		from, to := open[len(open)-1][0], open[len(open)-1][1]
+		open = open[:len(open)-1]
+		far, most := 0, unseen
+		for i := from + 1; i < to; i++ {
+			if d := distance(at[i], at[from], at[to]); d > most {
+				far, most = i, d
+			}
+		}
+		if far > 0 {
+			keep[far] = true
+			open = append(open, [2]int{from, far}, [2]int{far, to})
+		}
+	}
+	var out plotter.XYs
+	for i, q := range xys {
+		if keep[i] {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// distance is a point's from the stretch between two others.
+func distance(p, a, b vg.Point) float64 {
+	dx, dy := float64(b.X-a.X), float64(b.Y-a.Y)
+	along := 0.0
+	if l := dx*dx + dy*dy; l > 0 {
+		along = min(max((float64(p.X-a.X)*dx+float64(p.Y-a.Y)*dy)/l, 0), 1)
+	}
+	return math.Hypot(float64(p.X-a.X)-along*dx, float64(p.Y-a.Y)-along*dy)
 }
 
 // ribbon shades between the trials' 10 % and 90 %.
@@ -364,7 +412,7 @@ func (p *panel) ribbon(class string, ps []analysis.BandPoint, step int) {
 }
 
 func (p *panel) fill(class string, lo, hi plotter.XYs) {
-	all := slices.Clone(hi)
+	lo, all := p.thinned(lo), slices.Clone(p.thinned(hi))
 	for i := len(lo) - 1; i >= 0; i-- {
 		all = append(all, lo[i])
 	}
