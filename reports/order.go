@@ -158,79 +158,89 @@ func (s *sheet) orderChart() *chart {
 	}
 }
 
+// An orderPlace is where panels stand in one of the two drawings.
+type orderPlace struct {
+	c      *canvas
+	x0, x1 float64
+	narrow bool
+}
+
 func (f *order) draw(width, x0, x1 float64, narrow bool) *canvas {
 	const h1, h2 = 130.0, 64.0
 	top := 28.0
 	lagTop := top + h1 + 34
 	bottom := lagTop + h2
 	c := newCanvas(width, bottom+40)
-	lo, hi := math.Inf(1), 0.0
-	llo, lhi := math.Inf(1), 0.0
-	for _, t := range f.trials {
-		if t.p50 > 0 {
-			lo, hi = min(lo, t.p50), max(hi, t.p50)
-		}
-		if t.lag > 0 {
-			llo, lhi = min(llo, t.lag), max(lhi, t.lag)
-		}
-	}
-	if lhi == 0 {
-		llo, lhi = 1e-5, 1e-3
-	}
+	at := orderPlace{c, x0, x1, narrow}
+	q := f.panel(at, top, top+h1, upper(f.label), func(t orderTrial) float64 { return t.p50 })
+	f.drawEstimates(at, q, top, top+h1)
+	l := f.panel(at, lagTop, bottom, "Send lag, p99.9", func(t orderTrial) float64 { return t.lag })
 	n := float64(len(f.trials))
-	x := func(i int) float64 { return x0 + (x1-x0)*(float64(i)+0.5)/n }
-	axis := func(y0, y1, lo, hi float64, head string) *panel {
-		p := plot.New()
-		p.Y.Scale = plot.LogScale{}
-		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, n, lo, hi
-		q := c.panel(x0, y0, x1, y1, p)
-		last := math.Inf(1)
-		for _, k := range timeTicks(lo, hi) {
-			if k.Label != "" && q.py(k.Value) < last-13 {
-				c.line("grid", x0, q.py(k.Value), x1, q.py(k.Value))
-				c.text("tk", x0-8, q.py(k.Value)+4, end, k.Label)
-				last = q.py(k.Value)
-			}
+	every := max(1, int(math.Ceil(n/((x1-x0)/26))))
+	for i, t := range f.trials {
+		x := x0 + (x1-x0)*(float64(i)+0.5)/n
+		t.mark(c, x, q, t.p50)
+		t.mark(c, x, l, t.lag)
+		if i%every == 0 {
+			c.text("tk", x, bottom+18, middle, fmt.Sprint(t.order))
 		}
-		hx := x0
-		if narrow {
-			hx = 0
-		}
-		c.text("hd", hx, y0-12, start, head)
-		return q
 	}
-	q := axis(top, top+h1, step125(lo, false), step125(max(hi, lo*1.2), true), upper(f.label))
+	c.line("ax", x0, bottom, x1, bottom)
+	c.text("tk", (x0+x1)/2, bottom+36, middle, "trial, in the order in which they ran")
+	return c
+}
+
+// panel opens a plot of times, as wide as the trials' own.
+func (f *order) panel(at orderPlace, y0, y1 float64, head string, of func(orderTrial) float64) *panel {
+	lo, hi := math.Inf(1), 0.0
+	for _, t := range f.trials {
+		if v := of(t); v > 0 {
+			lo, hi = min(lo, v), max(hi, v)
+		}
+	}
+	if hi == 0 {
+		lo, hi = 1e-5, 1e-3
+	}
+	p := plot.New()
+	p.Y.Scale = plot.LogScale{}
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, float64(len(f.trials)), step125(lo, false), step125(max(hi, lo*1.2), true)
+	q := at.c.panel(at.x0, y0, at.x1, y1, p)
+	last := math.Inf(1)
+	for _, k := range timeTicks(p.Y.Min, p.Y.Max) {
+		if k.Label != "" && q.py(k.Value) < last-13 {
+			at.c.line("grid", at.x0, q.py(k.Value), at.x1, q.py(k.Value))
+			at.c.text("tk", at.x0-8, q.py(k.Value)+4, end, k.Label)
+			last = q.py(k.Value)
+		}
+	}
+	hx := at.x0
+	if at.narrow {
+		hx = 0
+	}
+	at.c.text("hd", hx, y0-12, start, head)
+	return q
+}
+
+// drawEstimates draws each arm's estimate with its interval behind the trials.
+func (f *order) drawEstimates(at orderPlace, q *panel, y0, y1 float64) {
 	var labels []lineLabel
 	for _, a := range f.arms {
 		v := f.of[a]
 		if v.State != analysis.OK || v.Value == nil {
 			continue
 		}
-		look := labelClass(a)[2:]
+		inside := func(v float64) float64 { return q.py(min(max(v, q.Y.Min), q.Y.Max)) }
 		if v.Low != nil && v.High != nil {
-			y0, y1 := q.py(min(max(*v.High, q.Y.Min), q.Y.Max)), q.py(min(max(*v.Low, q.Y.Min), q.Y.Max))
-			c.rect("r"+look, x0, y0, x1-x0, max(y1-y0, 1))
+			at.c.rect("r"+labelClass(a)[2:], at.x0, inside(*v.High), at.x1-at.x0, max(inside(*v.Low)-inside(*v.High), 1))
 		}
-		c.line("ln thin "+stroke(a), x0, q.py(*v.Value), x1, q.py(*v.Value))
-		labels = append(labels, lineLabel{a, cut(visible(a.Name), 14), q.py(*v.Value)})
+		at.c.line("ln thin "+stroke(a), at.x0, inside(*v.Value), at.x1, inside(*v.Value))
+		labels = append(labels, lineLabel{a, cut(visible(a.Name), 14), inside(*v.Value)})
 	}
-	if !narrow {
-		lineLabels(c, x1+9, labels, top, top+h1)
+	if at.narrow {
+		armLegend(at.c, textWidth("hd", upper(f.label))+14, y0-12, f.arms, at.c.w)
 	} else {
-		armLegend(c, textWidth("hd", upper(f.label))+14, top-12, f.arms, width)
+		lineLabels(at.c, at.x1+9, labels, y0, y1)
 	}
-	l := axis(lagTop, bottom, step125(llo, false), step125(max(lhi, llo*1.2), true), "Send lag, p99.9")
-	every := max(1, int(math.Ceil(n/((x1-x0)/26))))
-	for i, t := range f.trials {
-		t.mark(c, x(i), q, t.p50)
-		t.mark(c, x(i), l, t.lag)
-		if i%every == 0 {
-			c.text("tk", x(i), bottom+18, middle, fmt.Sprint(t.order))
-		}
-	}
-	c.line("ax", x0, bottom, x1, bottom)
-	c.text("tk", (x0+x1)/2, bottom+36, middle, "trial, in the order in which they ran")
-	return c
 }
 
 // mark is a trial's value; hollow where the trial does not count.

@@ -44,11 +44,13 @@ func TestStories(t *testing.T) {
 		}, ""},
 		{
 			"more than the floor", metric("cluster", `loss_over_floor{fault="crash"}`, 12, 3, 20),
-			[]string{"12 (3 – 20) more than that were lost."}, "saved",
+			[]string{"12 (3 – 20) more than that were lost."},
+			"saved",
 		},
 		{
 			"within the noise", metric("cluster", `loss_over_floor{fault="crash"}`, -4, -12, 3),
-			[]string{"is not shown to differ from that by more than the noise (−4; −12 – 3)"}, "saved",
+			[]string{"is not shown to differ from that by more than the noise (−4; −12 – 3)"},
+			"saved",
 		},
 		{
 			"another node in each trial", func(r *tutti.Result) {
