@@ -28,6 +28,8 @@ type orderTrial struct {
 	counted bool
 	p50     float64 // s; 0: none
 	lag     float64 // s, p99.9 of sent − due; NaN: none
+
+	faults, proven int
 }
 
 func (s *sheet) makeOrder() *order {
@@ -51,6 +53,14 @@ func (s *sheet) makeOrder() *order {
 			if lag := a.Lag(); lag.Total() > 0 {
 				if d, ok := lag.Rank((lag.Total()*999 + 999) / 1000); ok {
 					t.lag = d.Seconds()
+				}
+			}
+		}
+		for _, k := range s.run.Faults {
+			if k.Arm == r.Arm && k.Block == r.Block {
+				t.faults++
+				if k.Proven {
+					t.proven++
 				}
 			}
 		}
@@ -87,6 +97,14 @@ func (f *order) worstLag() float64 {
 	return worst
 }
 
+// proofs counts the faults of all trials, and those with proof.
+func (f *order) proofs() (faults, proven int) {
+	for _, t := range f.trials {
+		faults, proven = faults+t.faults, proven+t.proven
+	}
+	return faults, proven
+}
+
 func (f *order) finding() string {
 	worst := 0.0
 	for _, d := range f.drift {
@@ -99,7 +117,11 @@ func (f *order) finding() string {
 	if noise := f.scatter(); noise != "" {
 		out += " (" + noise + ")"
 	}
-	return out + "; one request in a thousand left the generator more than " + seconds(round3(f.worstLag())) + " late, in the worst trial."
+	out += "; one request in a thousand left the generator more than " + seconds(round3(f.worstLag())) + " late, in the worst trial"
+	if faults, proven := f.proofs(); faults > 0 {
+		out += fmt.Sprintf("; %d of %s proven", proven, plural(faults, "fault is", "faults are"))
+	}
+	return out + "."
 }
 
 // scatter is the noise between trials: the standard deviation of their logarithms, in percent.
@@ -129,7 +151,7 @@ func (f *order) scatter() string {
 
 func (f *order) what() string {
 	return "Trials in the order in which they ran: a drift of the machine shows as a slope, a disturbed trial as a mark apart. Bars behind are the arms’ 95" + nb +
-		"% intervals. Hollow marks do not count. Below, the generator’s own lateness (sent − due) at the 99.9th percentile, which is part of every latency here."
+		"% intervals. Hollow marks do not count. Below, the generator’s own lateness (sent − due) at the 99.9th percentile, which is part of every latency here; and whether every fault of the trial is proven (hollow: one is not)."
 }
 
 func (f *order) alt() string {
@@ -170,20 +192,34 @@ func (f *order) draw(width, x0, x1 float64, narrow bool) *canvas {
 	top := 28.0
 	lagTop := top + h1 + 34
 	bottom := lagTop + h2
+	faults, _ := f.proofs()
+	if faults > 0 {
+		bottom += 30
+	}
 	c := newCanvas(width, bottom+40)
 	at := orderPlace{c, x0, x1, narrow}
 	q := f.panel(at, top, top+h1, upper(f.label), func(t orderTrial) float64 { return t.p50 })
 	f.drawEstimates(at, q, top, top+h1)
-	l := f.panel(at, lagTop, bottom, "Send lag, p99.9", func(t orderTrial) float64 { return t.lag })
+	l := f.panel(at, lagTop, lagTop+h2, "Send lag, p99.9", func(t orderTrial) float64 { return t.lag })
 	n := float64(len(f.trials))
 	every := max(1, int(math.Ceil(n/((x1-x0)/26))))
 	for i, t := range f.trials {
 		x := x0 + (x1-x0)*(float64(i)+0.5)/n
 		t.mark(c, x, q, t.p50)
 		t.mark(c, x, l, t.lag)
+		switch {
+		case t.arm == nil || t.faults == 0:
+		case t.proven == t.faults:
+			c.mark(t.arm.Look, x, bottom-13)
+		default:
+			c.ring(labelClass(t.arm)[2:], x, bottom-13)
+		}
 		if i%every == 0 {
 			c.text("tk", x, bottom+18, middle, fmt.Sprint(t.order))
 		}
+	}
+	if faults > 0 {
+		c.text("tk", x0-8, bottom-8.5, end, "proven")
 	}
 	c.line("ax", x0, bottom, x1, bottom)
 	c.text("tk", (x0+x1)/2, bottom+36, middle, "trial, in the order in which they ran")
@@ -257,7 +293,7 @@ func (t *orderTrial) mark(c *canvas, x float64, q *panel, v float64) {
 func (f *order) table() table {
 	t := table{
 		id: "t-f10", class: "sm tl", caption: "Each trial, in the order in which they ran.",
-		head: []column{left("trial"), left("arm"), num("block"), num(f.label), num("send lag, p99.9"), left("counts")},
+		head: []column{left("trial"), left("arm"), num("block"), num(f.label), num("send lag, p99.9"), num("faults proven"), left("counts")},
 	}
 	for _, k := range f.trials {
 		if k.arm == nil {
@@ -273,7 +309,7 @@ func (f *order) table() table {
 		if !k.counted {
 			counts = "no"
 		}
-		t.add(text(fmt.Sprint(k.order)), ofArm(k.arm), text(fmt.Sprint(k.block)), value(k.p50), value(k.lag), text(counts))
+		t.add(text(fmt.Sprint(k.order)), ofArm(k.arm), text(fmt.Sprint(k.block)), value(k.p50), value(k.lag), text(fmt.Sprintf("%d of %d", k.proven, k.faults)), text(counts))
 	}
 	return t
 }
