@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -245,6 +246,12 @@ func TestRecomputed(t *testing.T) {
 	recomputeTimeline(t, es, arms, d)
 	recomputeHeat(t, es, d)
 	recomputeTraffic(t, es, d)
+	recomputeAnswered(t, es, arms)
+	recomputeOrder(t, es, d)
+	for i, metric := range []string{"availability", "p95", "recovery"} {
+		row := rowsOf(t, es, "t-objectives")[i]
+		found(t, "again: "+row[1][0], row[2][0], row[3][0], "", estimate("cluster", "", metric))
+	}
 	tiles := map[string]rundir.Value{
 		"Availability": estimate("cluster", "", "availability"), "Lost per fault": estimate("cluster", "", "lost_requests"),
 		"Recovered in": estimate("cluster", "", "recovery"), "p99, all requests": estimate("cluster", "", "p99"), "30\u00a0days afford": estimate("cluster", "", "affordable(99.9%)"),
@@ -415,6 +422,48 @@ func recomputeCurves(t *testing.T, es []*html.Node, arms map[string][]outsider) 
 			case there && math.Abs(parseSeconds(t, got)/d.Seconds()-1) > 0.12: // the curve has 65 points
 				t.Errorf("%s, %v of %s is %q, the data say %v", phase, q, row[0][0], got, d)
 			}
+		}
+	}
+}
+
+// recomputeAnswered: figure 2 never shows an answer too early, and none later than the curve's step of 5 %.
+func recomputeAnswered(t *testing.T, es []*html.Node, arms map[string][]outsider) {
+	t.Helper()
+	share := func(arm string, x float64) float64 {
+		var vs []float64
+		for _, o := range arms[arm] {
+			due, _, ok, _ := o.part("")
+			vs = append(vs, float64(ok.Within(time.Duration(x*1e9)))/float64(due))
+		}
+		return stats.Median(vs)
+	}
+	for _, row := range rowsOf(t, es, "t-f2") {
+		x := parseSeconds(t, row[0][0])
+		for i, arm := range []string{"cluster", "single"} {
+			var got float64
+			if err := json.Unmarshal([]byte(row[1+i][0]), &got); err != nil {
+				t.Fatalf("%q is no share", row[1+i][0])
+			}
+			if most, least := share(arm, x*1.02)*100, share(arm, x/1.07)*100; got > most+0.01 || got < least-0.01 {
+				t.Errorf("%s within %s: printed %v %%, the data say %v to %v", arm, row[0][0], got, least, most)
+			}
+		}
+	}
+}
+
+// recomputeOrder: the medians before the fault and the generator's lag, trial by trial.
+func recomputeOrder(t *testing.T, es []*html.Node, d *reports.Data) {
+	t.Helper()
+	rows := rowsOf(t, es, "t-f10")
+	if len(rows) != len(d.Trials) {
+		t.Fatalf("%d rows behind figure 10", len(rows))
+	}
+	for i, row := range rows {
+		o := outsider{&d.Trials[i]}
+		same(t, "again: p50", row[3][0], "", o.metric("before", "p50").V)
+		lag, _ := o.Lag.Rank((o.Lag.Total()*999 + 999) / 1000)
+		if row[4][0] != "none" || lag > 0 {
+			same(t, "again: lag", row[4][0], "", lag.Seconds())
 		}
 	}
 }
