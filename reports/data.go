@@ -33,7 +33,7 @@ type DataTrial struct {
 	Order   int                     `json:"order"`
 	Counted bool                    `json:"counted"`
 	For     float64                 `json:"for"`  // s
-	Rate    float64                 `json:"rate"` // 1/s
+	Rate    float64                 `json:"rate"` // requests due per second, on the average
 	Timeout float64                 `json:"timeout"`
 	Phases  map[string][][2]float64 `json:"phases"` // from, to in s
 	Due     []uint64                `json:"due"`
@@ -156,7 +156,7 @@ func (s *sheet) data() *Data {
 func dataTrial(r rundir.Trial, a *analysis.Trial, per int, seconds bool) DataTrial {
 	rec := a.Rec
 	t := DataTrial{
-		Arm: visible(r.Arm), Block: r.Block, Order: r.Order, Counted: r.Counted, For: rec.For.Seconds(), Rate: rec.Rate, Timeout: rec.Timeout.Seconds(),
+		Arm: visible(r.Arm), Block: r.Block, Order: r.Order, Counted: r.Counted, For: rec.For.Seconds(), Timeout: rec.Timeout.Seconds(),
 		Phases: make(map[string][][2]float64), Parts: make(map[string]DataPart), Lag: a.Lag(), Metrics: make(map[string]DataValue),
 	}
 	for p, spans := range a.Phases() {
@@ -209,6 +209,13 @@ func (t *DataTrial) count(a *analysis.Trial, per int) {
 		}
 	}
 	t.Due, t.Good = runs(due), runs(good)
+	if a.Rec.For > 0 {
+		var all uint64
+		for _, n := range due {
+			all += n
+		}
+		t.Rate = round9(float64(all) / a.Rec.For.Seconds())
+	}
 	for p, part := range parts {
 		for _, sp := range t.Phases[string(p)] {
 			part.Length += sp[1] - sp[0]

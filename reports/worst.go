@@ -83,8 +83,12 @@ func windowLengths(trials []*analysis.Trial) []float64 {
 	lo, hi := 0.1, math.Inf(1)
 	for _, t := range trials {
 		hi = min(hi, t.Rec.For.Seconds())
-		if t.Rec.Rate > 0 {
-			lo = max(lo, 10/t.Rec.Rate)
+		due := uint64(0)
+		for _, b := range measuredOf(t.Rec.Bins, t.Rec.For) {
+			due += b.Due
+		}
+		if due > 0 {
+			lo = max(lo, 10*t.Rec.For.Seconds()/float64(due))
 		}
 	}
 	if hi < 2*lo {

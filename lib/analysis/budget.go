@@ -1,7 +1,6 @@
 package analysis
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -25,7 +24,7 @@ func refusing() []string { return []string{"refuse", "reset"} }
 func deadly() []string   { return []string{"kill", "crash", "stop", "remove", "oom"} }
 
 // floor is what the balancer's own health check must lose of a fault that takes nodes away, where nothing is
-// tried twice: rate / nodes × nodes hit × (interval × (fails − ½) + timeout where the death is silent). On the
+// tried twice: rate / nodes × nodes hit × (interval × (fails − ½) + timeout where the death is silent); the rate is that of this very while. On the
 // average a node dies in the middle between two probes; the last of the failed ones ends its time. A fault that is over
 // sooner loses no more than it lasts.
 func (t *Trial) floor(f *record.Fault) Value {
@@ -56,7 +55,17 @@ func (t *Trial) floor(f *record.Fault) Value {
 	}
 	force := t.force(f)
 	blind = min(blind, force.To-force.From)
-	return Good(t.Rec.Rate * float64(hit) / float64(nodes) * blind.Seconds())
+	return Good(t.rateFrom(force.From, blind) * float64(hit) / float64(nodes) * blind.Seconds())
+}
+
+// rateFrom is how many requests were due per second for a while, to the bins that it touches.
+func (t *Trial) rateFrom(from, length time.Duration) float64 {
+	r := t.clamp(run{record.IndexOf(from), ceilBin(from + length)})
+	s := t.span(r)
+	if s.To <= s.From {
+		return 0
+	}
+	return float64(t.sum([]run{r}, anyRequest).due) / (s.To - s.From).Seconds()
 }
 
 // lossOverFloor is what was lost beyond the floor; below 0 where the balancer's second tries saved some of that.
@@ -161,10 +170,7 @@ func (t *Trial) affordable(rs []run, objective float64) Value {
 	if down.State != OK {
 		return down
 	}
-	if least := 1 / t.Rec.Rate; down.V < least {
-		if math.IsInf(least, 0) {
-			return Missing("the trial has no rate")
-		}
+	if least := t.Rec.For.Seconds() / float64(t.phase(Whole, anyRequest).due); down.V < least {
 		return Value{V: budget / least, State: Censored}
 	}
 	return Good(budget / down.V)
