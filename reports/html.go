@@ -339,7 +339,7 @@ func (s *sheet) sections() []section {
 		add("phases", "By phase", s.phasesTitle(), s.phasesLead(), chartHTML(4, s.versusChart)+tableHTML(s.phases))
 	}
 	if body := chartHTML(6, s.heatChart) + chartHTML(7, s.trafficChart) + chartHTML(9, s.flowChart); body != "" {
-		add("closer", "Closer", "A closer look", "", body)
+		add("closer", "Closer look", "A closer look", "", body)
 	}
 	if len(s.errors.rows) > 0 && !s.searches() {
 		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors))
@@ -431,6 +431,11 @@ func (s *sheet) howToRead() string {
 	item("Nodes", "In rotation: it answers. Failing: it is tried, and does not answer. Not tried: it runs, and nobody sends it anything; the balancer has ejected it, or did not choose it. Down: the engine says that it does not run, or is frozen. Down, still tried: and requests are sent to it all the same, which is what a health check is to end.")
 	item("Recovered", "From the onset to the start of the first 5 s (or 200 requests) that are as good as before, less one point. “> 15 s” means: not within the 15 s in which it could have been seen.")
 	item("Lost requests", "Bad requests beyond the rate before the fault, up to the next fault or the end of load.")
+	if len(s.faults) > 0 && !s.searches() {
+		item("Share back", "From the fault’s end to the start of the first second in which each node that was hit gave 80"+nb+"% of its fair share of the answers.")
+		item("Lost at least", "What the balancer’s own health check must lose of a fault that takes nodes away, by the scenario’s health_check and where nothing is tried twice: rate / nodes × nodes hit × (interval × (fails − ½), and its timeout where the dead are silent). Much more than that points to a setting that is not in force.")
+		item("30 days afford", "How many times 30 days can lose what one trial lost, at an availability of 99.9"+nb+"%: their budget of 2,592"+nb+"s by the trial’s downtime, in which a second counts by its share of bad requests.")
+	}
 	if s.searches() {
 		item("Capacity", "The highest rate whose hold met the condition: doubled until one did not, then the gap halved down to 5 %, and the lowest rate that was not met tried once more. “> 500” means: at least, because the search or the load generator came to its end. A hold that the generator is to blame for never counts as met.")
 		item("The law", "Gunther’s Universal Scalability Law, λN / (1 + σ(N−1) + κN(N−1)), fitted to all trials that count by least squares of the logarithms, with σ and κ not below 0. The band is a pointwise two-sided 95 % interval, by the jackknife over blocks. Beyond the sizes that were measured it is a guess.")

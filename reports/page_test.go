@@ -229,13 +229,21 @@ func checkFigures(t *testing.T, es []*html.Node) {
 		if e.Data != "figure" {
 			continue
 		}
-		drawings := 0
+		drawings, tables, finding, reading := 0, 0, "", ""
 		for n := range e.Descendants() {
 			if n.Data == "svg" && attr(n, "role") == "img" {
 				drawings++
-				if n.FirstChild.Data != "title" || len(text(n.FirstChild.NextSibling)) < 20 {
-					t.Error("a drawing without title and description")
+				if desc := text(n.FirstChild.NextSibling); n.FirstChild.Data != "title" || len(desc) < 20 || !strings.ContainsAny(desc, "0123456789") {
+					t.Errorf("figure %s has a drawing without a title, or without numbers in its description %.80q", attr(e, "id"), desc)
 				}
+			}
+			switch {
+			case n.Data == "table":
+				tables++
+			case n.Data == "strong":
+				finding = text(n)
+			case attr(n, "class") == "what":
+				reading = text(n)
 			}
 			for _, a := range n.Attr {
 				if n.Data == "path" && a.Key == "d" && strings.ContainsAny(a.Val, "NI") {
@@ -246,8 +254,8 @@ func checkFigures(t *testing.T, es []*html.Node) {
 				t.Error(text(n))
 			}
 		}
-		if drawings != 2 {
-			t.Errorf("figure %s has %d drawings", attr(e, "id"), drawings)
+		if drawings != 2 || tables == 0 || len(finding) < 10 || len(reading) < 20 {
+			t.Errorf("figure %s has %d drawings, %d tables, the finding %q and is read so: %q", attr(e, "id"), drawings, tables, finding, reading)
 		}
 	}
 }
