@@ -56,14 +56,7 @@ func (s *sheet) makeOrder() *order {
 				}
 			}
 		}
-		for _, k := range s.run.Faults {
-			if k.Arm == r.Arm && k.Block == r.Block {
-				t.faults++
-				if k.Proven {
-					t.proven++
-				}
-			}
-		}
+		t.faults, t.proven = s.proofsOf(r)
 		f.trials = append(f.trials, t)
 	})
 	if len(f.trials) < 2 {
@@ -95,6 +88,20 @@ func (f *order) worstLag() float64 {
 		}
 	}
 	return worst
+}
+
+// proofsOf counts a trial's faults, and those with proof.
+func (s *sheet) proofsOf(r rundir.Trial) (faults, proven int) {
+	for _, f := range s.run.Faults {
+		if f.Arm != r.Arm || f.Block != r.Block {
+			continue
+		}
+		faults++
+		if f.Proven {
+			proven++
+		}
+	}
+	return faults, proven
 }
 
 // proofs counts the faults of all trials, and those with proof.
