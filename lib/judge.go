@@ -85,6 +85,7 @@ func readRun(dir string, kit plan.Kit) (*judging, error) {
 	if j.trials, err = readTrials(folder); err != nil {
 		return nil, err
 	}
+	j.tellHealth()
 	return j, j.fits()
 }
 
@@ -98,6 +99,19 @@ func readTrials(folder *rundir.Folder) ([]*analysis.Trial, error) {
 		trials[i] = analysis.Of(r)
 	}
 	return trials, nil
+}
+
+// tellHealth tells each trial what the scenario says of the balancer's health check.
+func (j *judging) tellHealth() {
+	for _, t := range j.trials {
+		for _, a := range j.scenario.Arms {
+			if h := a.Health; h != nil && a.Name == t.Rec.Arm {
+				t.Health = &analysis.HealthCheck{
+					Interval: h.Interval, Timeout: h.Timeout, Fails: h.Fails, SilentDeath: j.plan.Provenance.Engine == "docker",
+				}
+			}
+		}
+	}
 }
 
 // arms are the arms that were run.
@@ -467,11 +481,13 @@ func (j *judging) variants(spec analysis.Spec, faults bool) []analysis.Ref {
 }
 
 // usualArgs are the arguments with which a metric is printed where nobody asked otherwise: windows of 1 s, at
-// 99 %.
+// 99 %, and the budget of 99.9 %.
 func usualArgs(s analysis.Spec) []float64 {
 	var args []float64
 	for _, u := range s.Args {
-		if u == analysis.Ratio {
+		if s.Name == "affordable" {
+			args = append(args, 0.999)
+		} else if u == analysis.Ratio {
 			args = append(args, 0.99)
 		} else {
 			args = append(args, 1)

@@ -22,6 +22,7 @@ type sheet struct {
 	faults   []string // the names of the faults, in order of appearance
 
 	pairs map[pairing]compared
+	time  *timeline // of figure 1, whose time the others share; nil until it is asked for
 
 	sentence   []piece
 	tiles      []tile

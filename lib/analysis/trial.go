@@ -15,13 +15,17 @@ import (
 type Trial struct {
 	Rec *record.Recording
 
+	// Health is the balancer's health check, nil if nobody says. It is not recorded: whoever reads the scenario sets it.
+	Health *HealthCheck
+
 	// bins holds measured load by bin index; nil where no request was due. The warm-up
 	// is not in it, so that no metric can count it by mistake.
 	bins []*record.Bin
 
 	// Every metric of a phase starts from the same sum, and a report asks for hundreds.
-	mu   sync.Mutex
-	sums map[sumKey]sum
+	mu      sync.Mutex
+	sums    map[sumKey]sum
+	seconds []Second
 }
 
 type sumKey struct {

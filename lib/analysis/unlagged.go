@@ -19,7 +19,9 @@ func (t *Trial) Unlagged() *Trial {
 	for i := range t.Rec.Bins {
 		r.Bins[i] = unlagged(t.Rec.Bins[i])
 	}
-	return Of(&r)
+	u := Of(&r)
+	u.Health = t.Health
+	return u
 }
 
 func unlagged(b record.Bin) record.Bin {
