@@ -3,9 +3,12 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/reports"
 )
 
 func (a *app) judgeCommand() *cobra.Command {
@@ -29,13 +32,17 @@ same bytes; with another scenario.yaml in the folder, other objectives are judge
 }
 
 func (a *app) reportCommand() *cobra.Command {
-	return &cobra.Command{
+	figures := ""
+	c := &cobra.Command{
 		Use: "report RUN", Short: "Draw a run's report again from its folder",
 		Args: exactly("RUN"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			res, err := tutti.Open(args[0])
 			if err != nil {
 				return notARun(err)
+			}
+			if figures != "" {
+				return a.drawFigures(res, figures)
 			}
 			if err := a.draw(res, all); err != nil {
 				return err
@@ -44,6 +51,31 @@ func (a *app) reportCommand() *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().StringVar(&figures, "figures", "", "write each figure as SVG and PNG into this `folder` instead")
+	return c
+}
+
+// drawFigures writes a run's figures and prints their names.
+func (a *app) drawFigures(res *tutti.Result, dir string) error {
+	all, err := reports.Figures(res)
+	if len(all) == 0 && err == nil {
+		return &tutti.UsageError{Err: fmt.Errorf("%s has nothing to draw: no trial of it was recorded", res.Dir)}
+	}
+	if mkdir := os.MkdirAll(dir, 0o755); mkdir != nil {
+		return &tutti.UsageError{Err: fmt.Errorf("write figures: %w", mkdir)}
+	}
+	errs := []error{err}
+	for _, f := range all {
+		for ext, data := range map[string][]byte{".svg": f.SVG, ".png": f.PNG} {
+			if err := os.WriteFile(filepath.Join(dir, f.Name+ext), data, 0o644); err != nil {
+				errs = append(errs, fmt.Errorf("write figures: %w", err))
+			}
+		}
+		if _, err := fmt.Fprintln(a.out, filepath.Join(dir, f.Name)+".{svg,png}"); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func notARun(err error) error { return &tutti.UsageError{Err: err} }

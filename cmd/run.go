@@ -32,7 +32,8 @@ type runFlags struct {
 	maxTime time.Duration
 	allow   []string
 	noise   string
-	against string                 // a baseline file
+	against string // a baseline file
+	record  string
 	given   func(name string) bool // the flag is on the command line
 }
 
@@ -45,6 +46,7 @@ func (f *runFlags) add(c *cobra.Command, running bool) {
 	c.Flags().StringVar(&f.noise, "noise", "", "a file of tutti noise: refuse margins below what was measured")
 	if running {
 		c.Flags().StringVar(&f.out, "out", "", "the run's folder (default runs/NAME-TIMESTAMP)")
+		c.Flags().StringVar(&f.record, "record", "", "write every request to trials/ARM-N/requests.*, too, as "+formats())
 		c.Flags().DurationVar(&f.maxTime, "max-time", 0, "begin no block that would end later than this")
 	}
 }
@@ -65,6 +67,9 @@ func (f *runFlags) options(a *app) (tutti.Options, error) {
 	if f.given("max-time") && f.maxTime <= 0 {
 		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--max-time %v: must be above 0", f.maxTime)}
 	}
+	if f.given("record") && !slices.Contains(load.Formats(), load.Format(f.record)) {
+		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--record %s: expected %s", f.record, formats())}
+	}
 	var against *tutti.Against
 	if f.against != "" {
 		b, err := rundir.LoadBaseline(f.against)
@@ -74,11 +79,20 @@ func (f *runFlags) options(a *app) (tutti.Options, error) {
 		against = &tutti.Against{File: f.against, Baseline: b}
 	}
 	return tutti.Options{
-		Against: against,
-		Kit:     a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,
+		Against: against, Record: load.Format(f.record),
+		Kit: a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,
 		CI: os.Getenv("CI") != "", Repeats: least, Most: most, Only: f.only, MaxTime: f.maxTime,
 		About: tutti.About{Version: Version(), Command: append([]string{"tutti"}, a.args...)},
 	}, nil
+}
+
+// formats lists the encodings of --record.
+func formats() string {
+	var all []string
+	for _, f := range load.Formats() {
+		all = append(all, string(f))
+	}
+	return strings.Join(all[:len(all)-1], ", ") + " or " + all[len(all)-1]
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -211,6 +225,12 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 		if s.Load.Schedule.Closed() {
 			fmt.Fprintf(b, "          %s\n", reports.ClosedNote)
 		}
+	}
+	if how := s.Load.Client.String(); how != "" {
+		fmt.Fprintf(b, "client    %s\n", how)
+	}
+	if n := s.Load.Agents; n > 1 {
+		fmt.Fprintf(b, "agents    %d side by side\n", n)
 	}
 	for _, one := range s.Load.Sessions {
 		fmt.Fprintf(b, "session   %s: %s, %v apart: %s\n", one.Name, count(one.Steps, "step"), one.Think, stepNames(s.Load.Requests[one.First:one.First+one.Steps]))

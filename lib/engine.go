@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/target"
@@ -87,10 +88,13 @@ func (p *Prepared) try(ctx context.Context, o Options, name string) error {
 	return nil
 }
 
-// LoadTargets reads each arm's Compose files.
+// LoadTargets reads each arm's Compose files, and the certificates that the scenario names.
 func LoadTargets(ctx context.Context, s *scenario.Scenario, o ComposeOptions) (map[string]*target.Target, error) {
 	dir, err := filepath.Abs(filepath.Dir(s.File))
 	if err != nil {
+		return nil, err
+	}
+	if err := loadCertificates(s, dir); err != nil {
 		return nil, err
 	}
 	targets := make(map[string]*target.Target, len(s.Arms))
@@ -107,6 +111,36 @@ func LoadTargets(ctx context.Context, s *scenario.Scenario, o ComposeOptions) (m
 		targets[arm.Name] = t
 	}
 	return targets, nil
+}
+
+// maxCertificates bounds, in bytes, a file of certificates: they go to every agent.
+const maxCertificates = 1 << 20
+
+func loadCertificates(s *scenario.Scenario, dir string) error {
+	t := s.Load.Client.TLS
+	if t == nil || t.CA == "" {
+		return nil
+	}
+	name := rooted(dir, t.CA)
+	wrong := func(msg string) error { return scenario.Errors{t.WrongCA(msg)} }
+	info, err := os.Stat(name)
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+		return wrong(fmt.Sprintf("there is no file %s; its path is relative to the scenario's folder", name))
+	case info.Size() == 0:
+		return wrong(name + " is empty")
+	case info.Size() > maxCertificates:
+		return wrong(fmt.Sprintf("%s has %d bytes: certificates have at most %d", name, info.Size(), maxCertificates))
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return wrong(fmt.Sprintf("read certificates: %v", err))
+	}
+	t.Certificates = string(b)
+	if err := (&load.TLS{CA: t.Certificates}).Check(); err != nil {
+		return wrong(fmt.Sprintf("%s %v", name, err))
+	}
+	return nil
 }
 
 func rooted(dir, name string) string {

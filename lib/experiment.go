@@ -28,6 +28,7 @@ func experiment(s *scenario.Scenario) map[string]string {
 	default:
 		parts["load"] = when.String()
 	}
+	parts["load.agents"], parts["load.client"] = strconv.Itoa(l.Agents), inWords(l.Client)
 	for _, q := range l.Requests {
 		parts["load.requests."+q.Name] = inWords(q)
 	}

@@ -91,6 +91,7 @@ func readRun(dir string, kit plan.Kit) (*judging, error) {
 	if j.trials, err = readTrials(folder); err != nil {
 		return nil, err
 	}
+	j.tellHealth()
 	return j, j.fits()
 }
 
@@ -104,6 +105,19 @@ func readTrials(folder *rundir.Folder) ([]*analysis.Trial, error) {
 		trials[i] = analysis.Of(r)
 	}
 	return trials, nil
+}
+
+// tellHealth tells each trial what the scenario says of the balancer's health check.
+func (j *judging) tellHealth() {
+	for _, t := range j.trials {
+		for _, a := range j.scenario.Arms {
+			if h := a.Health; h != nil && a.Name == t.Rec.Arm {
+				t.Health = &analysis.HealthCheck{
+					Interval: h.Interval, Timeout: h.Timeout, Fails: h.Fails, SilentDeath: j.plan.Provenance.Engine == "docker",
+				}
+			}
+		}
+	}
 }
 
 // arms are the arms that were run.
@@ -191,6 +205,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Verdict, run.Reasons = rundir.Errored, append([]string{oneLine(j.end.Error)}, run.Reasons...)
 	}
 	run.ExitCode = exitCode(run.Verdict)
+	run.Load.Client = clientOf(s.Load.Client)
 	for _, q := range s.Load.Requests {
 		run.Load.Requests = append(run.Load.Requests, q.Name)
 	}
@@ -234,6 +249,20 @@ func loadOf(l scenario.Load) rundir.Load {
 		out.Stages = append(out.Stages, rundir.Stage{
 			Rate: g.Rate, To: g.To, Swing: g.Swing, Period: g.Period.Seconds(), Users: g.Users, Think: g.Think.Seconds(), For: g.For.Seconds(),
 		})
+	}
+	return out
+}
+
+// clientOf is how load was sent as run.json has it; nil if the scenario says nothing.
+func clientOf(c scenario.Client) *rundir.Client {
+	if c == (scenario.Client{}) {
+		return nil
+	}
+	out := &rundir.Client{
+		Connections: c.Connections, KeepAlive: !c.NoKeepAlive, MaxAge: c.MaxAge.Seconds(), HTTP2: c.HTTP2, Redirects: c.Redirects, Generator: string(c.Generator),
+	}
+	if t := c.TLS; t != nil {
+		out.TLS = &rundir.TLS{CA: t.CA, ServerName: t.ServerName, Insecure: t.Insecure}
 	}
 	return out
 }
@@ -464,11 +493,13 @@ func (j *judging) variants(spec analysis.Spec, faults bool) []analysis.Ref {
 }
 
 // usualArgs are the arguments with which a metric is printed where nobody asked otherwise: windows of 1 s, at
-// 99 %.
+// 99 %, and the budget of 99.9 %.
 func usualArgs(s analysis.Spec) []float64 {
 	var args []float64
 	for _, u := range s.Args {
-		if u == analysis.Ratio {
+		if s.Name == "affordable" {
+			args = append(args, 0.999)
+		} else if u == analysis.Ratio {
 			args = append(args, 0.99)
 		} else {
 			args = append(args, 1)
@@ -486,6 +517,8 @@ func (j *judging) trial(t *analysis.Trial, blocks map[int]map[string]*analysis.T
 	for _, w := range r.Writes {
 		out.Writes = append(out.Writes, writes(w))
 	}
+	out.Generator, out.Statuses = generator(t), statuses(t)
+	out.Failures, out.Slowest = examples(t, r.Failures), examples(t, r.Slowest)
 	out.Valid = len(out.Problems) == 0
 	out.Counted = out.Valid && blocks[r.Block][r.Arm] == t
 	i := slices.IndexFunc(j.scenario.Arms, func(a scenario.Arm) bool { return a.Name == r.Arm })

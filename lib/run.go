@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
@@ -32,6 +34,7 @@ type Options struct {
 	Only    string            // run this arm alone
 	Against *Against          // a baseline file; nil: none
 	Vary    *rundir.Variation // what is changed before it is planned; nil: nothing
+	Record  load.Format       // write every request down, in this encoding; "": none
 	MaxTime time.Duration     // no block is begun that would end later; 0 is no limit
 	About   About
 	Hooks   Hooks
@@ -126,6 +129,9 @@ func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared,
 
 // override applies the command line to the scenario.
 func override(s *scenario.Scenario, o Options) error {
+	if o.Record != "" && s.Load.Capacity != nil {
+		return &UsageError{fmt.Errorf("--record %s: a search for capacity has many loads, and its requests are not written down one by one", o.Record)}
+	}
 	if o.Repeats > 0 {
 		s.Repeats, s.Most = o.Repeats, o.Most
 	}
@@ -335,7 +341,7 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	spec.Run, spec.Trial, spec.LogDir = r.ID, fmt.Sprintf("%s-%d", t.Arm, t.Block), logs
 	rec, err := trial.Run(ctx, trial.Config{
 		Driver: r.driver, Spec: spec, Plan: t, Ready: arm.Ready, Nodes: arm.Nodes, Images: r.images, Hooks: r.o.Hooks.Within,
-		Journal: journal,
+		Journal: journal, Results: r.results(t),
 	})
 	switch {
 	case err == nil:
@@ -362,6 +368,20 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 		r.o.Hooks.Done(t, a, err)
 	}
 	return a, err
+}
+
+// results are where every request of a trial is written down; nil where that was not asked for.
+func (r *running) results(t plan.Trial) *load.Results {
+	if r.o.Record == "" {
+		return nil
+	}
+	return &load.Results{Format: r.o.Record, Attack: t.Arm, Open: func(part load.Part) (io.WriteCloser, error) {
+		agent := 0
+		if part.Of > 1 {
+			agent = part.Index + 1
+		}
+		return r.folder.Results(t.Arm, t.Block, agent, r.o.Record.Extension())
+	}}
 }
 
 // leastLoad is how long the load of a trial takes at the least: how long a search does is not known beforehand.

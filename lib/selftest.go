@@ -415,12 +415,15 @@ func atIngress(s *scenario.Scenario, targets map[string]*target.Target, kinds fa
 			services[name] = service
 		}
 	}
+	sealed := s.Load.Client.HTTP2 || slices.ContainsFunc(s.Arms, func(a scenario.Arm) bool { return a.Ingress.Scheme == "https" })
 	for _, verb := range verbs {
-		if _, known := kinds[verb]; known {
+		if _, known := kinds[verb]; known && (verb != "http" || !sealed) {
 			b.vary = append(b.vary, &rundir.Variation{Kind: rundir.Mutation, Name: b.name, Verb: verb, Services: services})
 		}
 	}
 	switch {
+	case len(b.vary) == 0 && sealed:
+		b.skip = "answers over TLS or HTTP/2 cannot be replaced"
 	case len(b.vary) == 0:
 		b.skip = "this program has no verb " + verbs[0]
 	case s.Load.Capacity != nil:

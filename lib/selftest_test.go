@@ -217,6 +217,25 @@ func TestSelfTestNothing(t *testing.T) {
 	}
 }
 
+// What cannot be read on its way cannot be answered in its place, and is late by packets.
+func TestSelfTestSealed(t *testing.T) {
+	te, b := tester(t, strings.Replace(gated, "requests: [GET /]", "http2: true, requests: [GET /]", 1))
+	te.Options.Kit.Faults = fault.Kinds{"kill": node.KillKind(), "latency": planted{&b.planted}.kind(), "http": planted{&b.planted}.kind()}
+	b.opts.Kit = te.Options.Kit
+	synctest.Test(t, func(t *testing.T) {
+		s, err := te.SelfTest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := tried(t, s, tutti.Errors); r.Outcome != tutti.Skipped || !strings.Contains(r.Why, "HTTP/2") {
+			t.Errorf("%+v", r)
+		}
+		if r := tried(t, s, tutti.Delay); r.Outcome == tutti.Skipped || len(b.planted) == 0 {
+			t.Errorf("%+v, planted in %v", r, b.planted)
+		}
+	})
+}
+
 // A mutation that cannot be is refused before anything runs.
 func TestSelfTestImpossible(t *testing.T) {
 	for text, want := range map[string]string{

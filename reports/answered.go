@@ -177,40 +177,31 @@ func (a *answered) alt() string {
 	return b.String()
 }
 
-// answeredHTML is figure 2 with its table.
-func (s *sheet) answeredHTML() string {
-	var a *answered
-	body := figure(func() string {
-		if a = s.makeAnswered(); a == nil {
-			return ""
-		}
-		return a.draw(820, 64, 680, 300, "wid", "f2w") + a.draw(360, 40, 344, 254, "nar", "f2n")
-	})
-	if body == "" {
-		return ""
+// answeredChart is figure 2.
+func (s *sheet) answeredChart() *chart {
+	a := s.makeAnswered()
+	if a == nil {
+		return nil
 	}
-	var b strings.Builder
-	b.WriteString(`<figure id="f2" class="half"><figcaption><span class="fn">Figure 2</span>`)
-	if a != nil {
-		b.WriteString("<strong>" + esc(a.finding()) + `</strong><span class="what">Share of <em>all</em> requests answered OK within x. Failures never arrive, so the plateau is the availability.`)
-		if len(a.corners) > 0 {
-			b.WriteString(" The dotted corner is an objective: the line must pass above it.")
-		}
-		if a.loose {
-			b.WriteString(" Drawn from trials that do not count.")
-		}
-		b.WriteString("</span>")
+	what := "Share of all requests answered OK within x. Failures never arrive, so the plateau is the availability."
+	if len(a.corners) > 0 {
+		what += " The dotted corner is an objective: the line must pass above it."
 	}
-	b.WriteString("</figcaption>" + body + "\n")
-	if a != nil {
-		b.WriteString(figure(func() string { return details("Table behind figure 2", tableHTML(a.table())) }))
+	if a.loose {
+		what += " Drawn from trials that do not count."
 	}
-	b.WriteString("</figure>\n")
-	return b.String()
+	return &chart{
+		n: 2, name: "answered", title: "Answered within x", half: true, finding: a.finding(), what: what, alt: a.alt(), table: a.table,
+		draw: func(narrow bool) *canvas {
+			if narrow {
+				return a.draw(360, 40, 344, 254, true)
+			}
+			return a.draw(500, 44, 374, 270, false)
+		},
+	}
 }
 
-func (a *answered) draw(w, x0, x1, y1 float64, class, id string) string {
-	narrow := class == "nar"
+func (a *answered) draw(w, x0, x1, y1 float64, narrow bool) *canvas {
 	c := newCanvas(w, y1+46)
 	p := plot.New()
 	p.X.Scale = plot.LogScale{}
@@ -258,7 +249,7 @@ func (a *answered) draw(w, x0, x1, y1 float64, class, id string) string {
 	}
 	if !narrow {
 		lineLabels(c, x1+9, labels, 14, y1)
-		return c.svg(class, id, "Answered within x", a.alt())
+		return c
 	}
 	ys := make([]float64, len(labels))
 	for i := range labels {
@@ -267,7 +258,7 @@ func (a *answered) draw(w, x0, x1, y1 float64, class, id string) string {
 	for i, y := range apart(ys, 16, 30, y1-4) {
 		c.text("lb"+strconv.Itoa(labels[i].arm.Look), x1, y, end, cut(visible(labels[i].text), 26))
 	}
-	return c.svg(class, id, "Answered within x", a.alt())
+	return c
 }
 
 func (a *answered) points(share []float64) plotter.XYs {

@@ -17,13 +17,33 @@ import (
 // A canvas is a [vg.Canvas] that writes SVG for a page with a style sheet: what is drawn
 // carries classes instead of colours, so that one drawing serves light, dark and paper, and there is no
 // style attribute, which the page's policy forbids. One unit is one CSS pixel at the drawing's own width.
+//
+// What is drawn is kept as a list of marks, since a page's drawing, a file of its own and a picture of pixels
+// are written from the same ones.
 type canvas struct {
 	w, h  float64
-	b     strings.Builder
+	marks []mark
 	class string
 	width vg.Length
 	at    vg.Point // the translation in force
 	stack []frame
+	axis  *timeAxis // nil: the drawing has no axis of time
+}
+
+// A mark is a path, a rectangle or a text with its class. Coordinates are those of the drawing, from the upper left.
+type mark struct {
+	class string
+	path  vg.Path    // translated; y from below, as vg has it
+	rect  [4]float64 // x, y, width, height; of a rectangle
+	text  string
+	x, y  float64 // of a text's start
+	face  font.Face
+}
+
+// A timeAxis is where an axis of time lies, so that a script can show one moment in all drawings that have one.
+type timeAxis struct {
+	x0, x1  float64
+	seconds float64 // at x1
 }
 
 type frame struct {
@@ -77,13 +97,23 @@ func (c *canvas) Stroke(p vg.Path) {
 func (c *canvas) Fill(p vg.Path) { c.path(p) }
 
 func (c *canvas) path(p vg.Path) {
-	if d := c.data(p); d != "" {
-		fmt.Fprintf(&c.b, `<path class="%s" d="%s"/>`, c.class, d)
+	if len(p) == 0 {
+		return
 	}
+	moved := make(vg.Path, len(p))
+	for i, s := range p {
+		s.Pos = s.Pos.Add(c.at)
+		control := make([]vg.Point, len(s.Control))
+		for k, q := range s.Control {
+			control[k] = q.Add(c.at)
+		}
+		s.Control = control
+		moved[i] = s
+	}
+	c.marks = append(c.marks, mark{class: c.class, path: moved})
 }
 
 func (c *canvas) xy(p vg.Point) string {
-	p = p.Add(c.at)
 	return coord(float64(p.X)) + " " + coord(c.h-float64(p.Y))
 }
 
@@ -100,20 +130,32 @@ func coord(v float64) string {
 	return t
 }
 
+// data writes a path; a line along an axis says one coordinate only.
 func (c *canvas) data(p vg.Path) string {
 	var b strings.Builder
+	var last string
 	for _, s := range p {
+		at := c.xy(s.Pos)
+		x, y, _ := strings.Cut(at, " ")
 		switch s.Type {
 		case vg.MoveComp:
-			b.WriteString("M" + c.xy(s.Pos))
+			b.WriteString("M" + at)
 		case vg.LineComp:
-			b.WriteString("L" + c.xy(s.Pos))
+			switch lastX, lastY, _ := strings.Cut(last, " "); {
+			case at == last:
+			case y == lastY:
+				b.WriteString("H" + x)
+			case x == lastX:
+				b.WriteString("V" + y)
+			default:
+				b.WriteString("L" + at)
+			}
 		case vg.CurveComp:
 			b.WriteString([]string{"", "Q", "C"}[len(s.Control)])
 			for _, q := range s.Control {
 				b.WriteString(c.xy(q) + " ")
 			}
-			b.WriteString(c.xy(s.Pos))
+			b.WriteString(at)
 		case vg.ArcComp:
 			// Only whole circles are drawn, as two halves: one arc cannot end where it began.
 			r := coord(float64(s.Radius))
@@ -122,20 +164,17 @@ func (c *canvas) data(p vg.Path) string {
 			b.WriteString("M" + c.xy(left) + "A" + r + " " + r + " 0 1 0 " + c.xy(right) + "A" + r + " " + r + " 0 1 0 " + c.xy(left))
 		case vg.CloseComp:
 			b.WriteString("Z")
+			at = ""
 		}
+		last = at
 	}
 	return b.String()
 }
 
-// FillString writes text with the length that it has in Liberation Sans, so that another
-// font neither clips nor collides.
+// FillString writes text.
 func (c *canvas) FillString(f font.Face, pt vg.Point, s string) {
 	pt = pt.Add(c.at)
-	length := ""
-	if w := float64(f.Width(s)); w > 0 && known(s) {
-		length = fmt.Sprintf(` textLength="%s" lengthAdjust="spacingAndGlyphs"`, coord(w))
-	}
-	fmt.Fprintf(&c.b, `<text class="%s" x="%s" y="%s"%s>%s</text>`, c.class, coord(float64(pt.X)), coord(c.h-float64(pt.Y)), length, esc(s))
+	c.marks = append(c.marks, mark{class: c.class, text: s, x: float64(pt.X), y: c.h - float64(pt.Y), face: f})
 }
 
 // known tells text of which Liberation Sans has every letter.
@@ -146,10 +185,46 @@ func known(s string) bool {
 // DrawImage is not for a page whose policy allows no images.
 func (c *canvas) DrawImage(vg.Rectangle, image.Image) { panic("reports: a figure holds no image") }
 
-// svg ends the drawing.
+// svg is the drawing as a part of the page: classes, and no colour.
 func (c *canvas) svg(class, id, title, desc string) string {
-	return fmt.Sprintf(`<svg class="%s" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d"><title id="%s-t">%s</title><desc id="%s-d">%s</desc>%s</svg>`,
-		class, coord(c.w), coord(c.h), id, id, id, esc(title), id, esc(desc), c.b.String())
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg class="%s" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %s-d"`, class, coord(c.w), coord(c.h), id, id)
+	if a := c.axis; a != nil {
+		fmt.Fprintf(&b, ` data-x0="%s" data-x1="%s" data-s="%s"`, coord(a.x0), coord(a.x1), strconv.FormatFloat(a.seconds, 'g', -1, 64))
+	}
+	fmt.Fprintf(&b, `><title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, id, esc(title), id, esc(desc))
+	c.write(&b, func(m mark) string { return ` class="` + m.class + `"` })
+	b.WriteString("</svg>")
+	return b.String()
+}
+
+// write draws every mark, with the attributes that its class stands for.
+func (c *canvas) write(b *strings.Builder, attributes func(mark) string) {
+	for _, m := range c.marks {
+		at := attributes(m)
+		switch {
+		case m.text != "":
+			fmt.Fprintf(b, `<text%s x="%s" y="%s"%s>%s</text>`, at, coord(m.x), coord(m.y), m.length(), esc(m.text))
+		case m.path != nil:
+			if d := c.data(m.path); d != "" {
+				fmt.Fprintf(b, `<path%s d="%s"/>`, at, d)
+			}
+		default:
+			fmt.Fprintf(b, `<rect%s x="%s" y="%s" width="%s" height="%s"/>`, at, coord(m.rect[0]), coord(m.rect[1]), coord(m.rect[2]), coord(m.rect[3]))
+		}
+	}
+}
+
+// length gives a text the length that it has in Liberation Sans, so that another font neither clips nor collides. The label of
+// a tick is too short for that.
+func (m mark) length() string {
+	if m.class == "tk" && len(m.text) <= 8 {
+		return ""
+	}
+	if w := float64(m.face.Width(m.text)); w > 0 && known(m.text) {
+		return fmt.Sprintf(` textLength="%s" lengthAdjust="spacingAndGlyphs"`, coord(w))
+	}
+	return ""
 }
 
 // textSizes are the sizes that the style sheet gives the classes of text; what is not here is 13.
@@ -209,7 +284,7 @@ func (c *canvas) rect(class string, x, y, w, h float64) {
 	if w <= 0 || h <= 0 {
 		return
 	}
-	fmt.Fprintf(&c.b, `<rect class="%s" x="%s" y="%s" width="%s" height="%s"/>`, class, coord(x), coord(y), coord(w), coord(h))
+	c.marks = append(c.marks, mark{class: class, rect: [4]float64{x, y, w, h}})
 }
 
 // mark draws an arm's second cue, about 7 px wide.
@@ -242,6 +317,33 @@ func (c *canvas) mark(look int, x, y float64) {
 		poly([2]float64{0, 4}, [2]float64{4, -3}, [2]float64{-4, -3})
 	}
 	c.Fill(p)
+}
+
+// A rects is a path of many rectangles, so that what has one look is one element.
+type rects struct{ p vg.Path }
+
+func (r *rects) add(c *canvas, x, y, w, h float64) {
+	r.p.Move(c.pt(x, y))
+	r.p.Line(c.pt(x+w, y))
+	r.p.Line(c.pt(x+w, y+h))
+	r.p.Line(c.pt(x, y+h))
+	r.p.Close()
+}
+
+func (r *rects) fill(c *canvas, class string) {
+	if len(r.p) > 0 {
+		c.SetColor(ink(class))
+		c.Fill(r.p)
+	}
+}
+
+// ring is an open mark: of what did not come.
+func (c *canvas) ring(look string, x, y float64) {
+	var p vg.Path
+	p.Arc(c.pt(x, y), 3.2, 0, 2*math.Pi)
+	c.SetColor(ink("open s" + look))
+	c.SetLineWidth(1)
+	c.Stroke(p)
 }
 
 // diamond marks a moment.
@@ -352,14 +454,4 @@ func niceStep(length float64, n int) float64 {
 		}
 	}
 	return 10 * base
-}
-
-// figure draws, and says so when it could not: a picture never decides anything.
-func figure(draw func() string) (out string) {
-	defer func() {
-		if err := recover(); err != nil {
-			out = `<p class="broke">This figure could not be drawn (` + esc(fmt.Sprint(err)) + `). The numbers and the verdict do not depend on it.</p>`
-		}
-	}()
-	return draw()
 }

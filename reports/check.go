@@ -53,6 +53,7 @@ func (s *sheet) makeChecks() []check {
 		s.checkRecordings(), s.checkSchedule(), s.checkOwn(), s.checkTrials(), s.checkProof(),
 		s.checkDecides(), s.checkEdges(), s.checkLag(), s.checkExcused(), s.checkBlocks(),
 	}
+	all = append(all, s.checkGenerator()...)
 	if s.searches() {
 		all = append(all, s.checkHolds())
 	}
@@ -106,8 +107,14 @@ func (s *sheet) checkSchedule() check {
 	s.each(func(t rundir.Trial, a *analysis.Trial) {
 		if a != nil {
 			g := a.Rec.Generator
-			y.see(t, g.Complete && g.Counted == g.Scheduled,
-				fmt.Sprintf("%s of %s requests have an outcome", count(g.Counted), count(g.Scheduled)))
+			why := fmt.Sprintf("%s of %s requests have an outcome", count(g.Counted), count(g.Scheduled))
+			whole := g.Complete && g.Counted == g.Scheduled
+			if whole && a.Rec.Capacity == nil {
+				if err := g.Check(a.Rec.Bins); err != nil {
+					whole, why = false, err.Error()
+				}
+			}
+			y.see(t, whole, why)
 		}
 	})
 	return y.check(s, "Whole schedule sent, every request accounted for", "every trial")
@@ -290,7 +297,7 @@ func (s *sheet) checkExcused() check {
 		}
 	})
 	return check{
-		means: "Bad ones that left the generator more than a tenth of their timeout late: what its lag could have spoiled at most.",
+		means: "Bad ones that the generator was late with by more than a tenth of their timeout (slow ones: of their response time): what its lag could have spoiled at most.",
 		name:  "Bad requests that a punctual generator might have saved",
 		bound: "printed, not judged", state: printed, found: count(n) + " of " + count(bad),
 	}

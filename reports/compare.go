@@ -60,7 +60,7 @@ func compareTables(c *tutti.Comparison) (objectives, metrics table) {
 	head := func(what string) []column {
 		return []column{left(what), num("was"), num("now"), num("change"), num("95 % interval"), left("verdict")}
 	}
-	objectives = table{id: "t-compared", head: head("objective is about")}
+	objectives = table{id: "t-compared", head: head("objective")}
 	metrics = table{id: "t-compared-metrics", caption: "Metrics, which have no say, each on its own: of twenty one is worse, or better, by chance.", head: head("metric")}
 	for _, r := range c.Rows {
 		into := &metrics

@@ -35,7 +35,7 @@ func TestCompare(t *testing.T) {
 	}
 	text := strings.ReplaceAll(b.String(), "\u00a0", " ")
 	for _, want := range []string{
-		"✖ WORSE", `crash\x1b[2J`, "base.json  1, 6 blocks, v1", "runs/b  2, 12 blocks", "cpu is A and B", "OBJECTIVE IS ABOUT", "METRIC",
+		"✖ WORSE", `crash\x1b[2J`, "base.json  1, 6 blocks, v1", "runs/b  2, 12 blocks", "cpu is A and B", "METRIC",
 		"100 ms  130 ms   × 1.30", "1.20 – 1.40  ✖ worse", "never", "◇ undecided", "better", "+5.00 points", "exit 11", "a very long name of a fault",
 		" · cluster.p99 is 1.3 times what it was",
 	} {

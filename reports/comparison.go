@@ -105,7 +105,7 @@ func (s *sheet) never(blocks map[int]map[string]*analysis.Trial, ref analysis.Re
 
 // inWords compares where a value that never came leaves no number.
 func (s *sheet) inWords(blocks map[int]map[string]*analysis.Trial, ref analysis.Ref) string {
-	lower, higher, never, n := 0, 0, 0, 0
+	lower, higher, never, same, n := 0, 0, 0, 0, 0
 	for _, b := range blocks {
 		l, r := b[s.subject.Name].Metric(ref), b[s.baseline.Name].Metric(ref)
 		if !has(l) || !has(r) {
@@ -119,6 +119,8 @@ func (s *sheet) inWords(blocks map[int]map[string]*analysis.Trial, ref analysis.
 			lower++
 		case x > y:
 			higher++
+		default:
+			same++
 		}
 	}
 	switch {
@@ -126,6 +128,8 @@ func (s *sheet) inWords(blocks map[int]map[string]*analysis.Trial, ref analysis.
 		return ""
 	case never == n:
 		return "never in both"
+	case same == n:
+		return "no difference"
 	case lower >= higher:
 		return fmt.Sprintf("lower in %d of %s", lower, plural(n, "block", "blocks"))
 	}

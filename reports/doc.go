@@ -8,6 +8,8 @@
 // disagree. Names, errors and headers come from a target and are taken for hostile:
 // they stay text in every format.
 //
+// [HTML] carries the [Data] that its numbers come from; [Figures] are its figures as files. README.md says what each shows.
+//
 // Drawing never judges. A figure that cannot be drawn is a visible note, and the
 // verdict stands.
 package reports

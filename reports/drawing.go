@@ -21,17 +21,15 @@ type frame1 struct {
 	latency   float64 // height of the latency panel without the row of "never"
 	avail     float64
 	narrow    bool
-	id        string
-	class     string
 }
 
 var frames1 = []frame1{
-	{w: 1040, x0: 64, x1: 900, latency: 216, avail: 98, id: "f1w", class: "wid"},
-	{w: 360, x0: 46, x1: 348, latency: 186, avail: 86, id: "f1n", class: "nar", narrow: true},
+	{w: 1040, x0: 64, x1: 900, latency: 216, avail: 98},
+	{w: 360, x0: 46, x1: 348, latency: 186, avail: 86, narrow: true},
 }
 
 // draw is one drawing of the figure.
-func (t *timeline) draw(f frame1) string {
+func (t *timeline) draw(f frame1) *canvas {
 	lanes, marks := 0.0, t.layMarks(f)
 	for i := range t.lanes {
 		lanes += 21
@@ -69,7 +67,8 @@ func (t *timeline) draw(f frame1) string {
 	t.drawLanes(c, f, x, nodes)
 	t.drawFaults(c, f, x, faults[0], marks)
 	t.drawAxis(c, f, x, faults[1])
-	return c.svg(f.class, f.id, "Timeline", t.alt())
+	c.axis = &timeAxis{f.x0, f.x1, t.length}
+	return c
 }
 
 // drawBands shades the faults in every panel; the band stops between panels so that headings stay clean.
@@ -335,12 +334,60 @@ func (p *panel) polyline(class string, xys plotter.XYs) {
 	if len(xys) < 2 {
 		return
 	}
-	l, err := plotter.NewLine(xys)
+	l, err := plotter.NewLine(p.thinned(xys))
 	if err != nil {
 		panic(err)
 	}
 	l.Color, l.Width = ink(class), vg.Points(1)
 	l.Plot(p.c, p.Plot)
+}
+
+// unseen is how far, in pixels, a line may pass by a point of its own.
+const unseen = 0.2
+
+// thinned leaves out points that the line through the others passes by unseen: Ramer's algorithm, on the drawing itself.
+func (p *panel) thinned(xys plotter.XYs) plotter.XYs {
+	if len(xys) < 3 {
+		return xys
+	}
+	at := make([]vg.Point, len(xys))
+	for i, q := range xys {
+		at[i] = vg.Point{X: p.x(q.X), Y: p.y(q.Y)}
+	}
+	keep := make([]bool, len(xys))
+	keep[0], keep[len(xys)-1] = true, true
+	open := [][2]int{{0, len(xys) - 1}}
+	for len(open) > 0 {
+		from, to := open[len(open)-1][0], open[len(open)-1][1]
+		open = open[:len(open)-1]
+		far, most := 0, unseen
+		for i := from + 1; i < to; i++ {
+			if d := distance(at[i], at[from], at[to]); d > most {
+				far, most = i, d
+			}
+		}
+		if far > 0 {
+			keep[far] = true
+			open = append(open, [2]int{from, far}, [2]int{far, to})
+		}
+	}
+	var out plotter.XYs
+	for i, q := range xys {
+		if keep[i] {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// distance is a point's from the stretch between two others.
+func distance(p, a, b vg.Point) float64 {
+	dx, dy := float64(b.X-a.X), float64(b.Y-a.Y)
+	along := 0.0
+	if l := dx*dx + dy*dy; l > 0 {
+		along = min(max((float64(p.X-a.X)*dx+float64(p.Y-a.Y)*dy)/l, 0), 1)
+	}
+	return math.Hypot(float64(p.X-a.X)-along*dx, float64(p.Y-a.Y)-along*dy)
 }
 
 // ribbon shades between the trials' 10 % and 90 %.
@@ -365,7 +412,7 @@ func (p *panel) ribbon(class string, ps []analysis.BandPoint, step int) {
 }
 
 func (p *panel) fill(class string, lo, hi plotter.XYs) {
-	all := slices.Clone(hi)
+	lo, all := p.thinned(lo), slices.Clone(p.thinned(hi))
 	for i := len(lo) - 1; i >= 0; i-- {
 		all = append(all, lo[i])
 	}
@@ -421,12 +468,16 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 	}
 	p := plot.New()
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, t.length, 0, 1
-	q := c.panel(f.x0, at[0]+6, f.x1, at[1], p)
-	for _, v := range []float64{0, 0.5, 1} {
-		c.line("grid", f.x0, q.py(v), f.x1, q.py(v))
-		c.text("tk", f.x0-8, q.py(v)+4, end, strconv.Itoa(int(v*100))+nb+"%")
+	ticks := []float64{0, 0.5, 1}
+	if t.mild() {
+		p.Y.Scale, p.Y.Min, ticks = mildScale{}, mildest, []float64{0.9, 0.99, 0.999, 1}
 	}
-	if t.slo > 0 && t.slo < 1 {
+	q := c.panel(f.x0, at[0]+6, f.x1, at[1], p)
+	for _, v := range ticks {
+		c.line("grid", f.x0, q.py(v), f.x1, q.py(v))
+		c.text("tk", f.x0-8, q.py(v)+4, end, scale{times: 100}.short(v)+nb+"%")
+	}
+	if t.slo >= p.Y.Min && t.slo > 0 && t.slo < 1 {
 		c.line("slo", f.x0, q.py(t.slo), f.x1, q.py(t.slo))
 	}
 	var labels []lineLabel
@@ -455,6 +506,33 @@ func (t *timeline) drawAvailability(c *canvas, f frame1, at [2]float64) {
 		}
 		c.text("mu", textWidth("hd", head)+9, at[0]-11, start, cut(visible("lowest: "+strings.Join(parts, ", ")), 40))
 	}
+}
+
+// mildest is the availability above which all seconds must lie for the axis to be one of nines.
+const mildest = 0.9
+
+// mild tells a run whose outages would not be seen on an axis from 0.
+func (t *timeline) mild() bool {
+	some := false
+	for _, l := range t.lines {
+		if !l.any || l.worst <= mildest {
+			return false
+		}
+		some = some || l.worst < 1
+	}
+	return some
+}
+
+// A mildScale is an axis of nines from 90 % to all; what is not all stays below the top.
+type mildScale struct{}
+
+// Normalize implements [plot.Normalizer].
+func (mildScale) Normalize(_, _, x float64) float64 {
+	const top = 3.5
+	if x >= 1 {
+		return 1
+	}
+	return (min(max(nines(x), 1), top-0.15) - 1) / (top - 1)
 }
 
 // rugPitch is the distance of the arms' rows of ticks.

@@ -21,12 +21,15 @@ var (
 	pageCSS string
 	//go:embed page.html
 	pageHTML string
+	//go:embed page.js
+	pageJS string
 )
 
 // A page is what the template is filled with.
 type page struct {
 	CSP, Title, Name, Hypothesis, Closed, Footer string
 	CSS                                          template.CSS
+	JS, Data                                     template.JS
 	Meta                                         []string
 	Badge, Sentence, Tiles                       template.HTML
 	Reasons                                      []string
@@ -39,7 +42,8 @@ type section struct {
 	Body             template.HTML
 }
 
-// HTML writes the report as one page that needs nothing but itself: no network, no script.
+// HTML writes the report as one page that needs nothing but itself: no network, and no script to be read. Its small
+// script adds a cursor over the figures and buttons for the arms. What its numbers were computed from is in it, see [Data].
 func HTML(w io.Writer, r *tutti.Result) error {
 	s := newSheet(r)
 	t, err := template.New("page").Parse(pageHTML)
@@ -47,12 +51,16 @@ func HTML(w io.Writer, r *tutti.Result) error {
 		return fmt.Errorf("reading the page's template: %w", err)
 	}
 	css := strings.TrimSpace(pageCSS)
-	hash := sha256.Sum256([]byte(css))
+	js := strings.TrimSpace(pageJS)
+	data, err := s.dataJSON()
+	if err != nil {
+		return err
+	}
 	verdict := verdictWord(s.run.Verdict)
 	p := page{
-		CSP:   "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'",
+		CSP:   policy(css, js),
 		Title: visible(strings.ToUpper(verdict) + ": " + s.run.Name + ", a tutti report"), Name: visible(s.run.Name),
-		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), Meta: s.meta(), Closed: s.closedLead(),
+		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), JS: template.JS(js), Data: template.JS(data), Meta: s.meta(), Closed: s.closedLead(),
 		Badge:    template.HTML(verdictHTML(cell{verdict: s.run.Verdict}, "badge")),
 		Sentence: template.HTML(s.sentenceHTML()), Tiles: template.HTML(s.tilesHTML()),
 		Sections: s.sections(), Footer: "Run " + visible(s.run.ID) + ".",
@@ -66,6 +74,15 @@ func HTML(w io.Writer, r *tutti.Result) error {
 	}
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// policy allows our own style sheet and script, by their hashes, and nothing else.
+func policy(css, js string) string {
+	hash := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return "default-src 'none'; style-src " + hash(css) + "; script-src " + hash(js) + "; base-uri 'none'; form-action 'none'"
 }
 
 // moreReasons are all reasons of a run without a judgement, if there are more than the
@@ -309,25 +326,28 @@ func (s *sheet) sections() []section {
 	if body := s.scalingHTML(); body != "" {
 		add("capacity", "Capacity", "How much it carries", "", body)
 	}
-	if body := s.timelineHTML(); body != "" {
-		add("timeline", "Timeline", "What happened, second by second", s.closedLead(), body)
+	if body := chartHTML(1, s.timelineChart); body != "" {
+		add("timeline", "Timeline", "What happened, second by second", s.closedLead(), body+s.storiesHTML())
 	}
-	if body := s.answeredHTML(); body != "" {
+	if body := pairHTML(chartHTML(2, s.answeredChart), chartHTML(3, s.worstChart)) + chartHTML(8, s.spectrumChart); body != "" {
 		add("users", "What users got", "What users got", s.closedLead(), body)
 	}
 	if len(s.events.rows) > 0 {
-		add("events", "Event times", "How fast it came back", s.eventsLead(), tableHTML(s.events))
+		add("events", "Event times", "How fast it came back", s.eventsLead(), chartHTML(5, s.momentsChart)+tableHTML(s.events))
 	}
 	if len(s.phases.rows) > 0 {
-		add("phases", "By phase", s.phasesTitle(), strings.TrimSpace(s.phasesLead()+" "+s.closedLead()), tableHTML(s.phases))
+		add("phases", "By phase", s.phasesTitle(), strings.TrimSpace(s.phasesLead()+" "+s.closedLead()), chartHTML(4, s.versusChart)+tableHTML(s.phases))
+	}
+	if body := chartHTML(6, s.heatChart) + chartHTML(7, s.trafficChart) + chartHTML(9, s.flowChart); body != "" {
+		add("closer", "Closer look", "A closer look", s.closedLead(), body)
 	}
 	if len(s.errors.rows) > 0 && !s.searches() {
-		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors))
+		add("errors", "Errors", "Errors", s.errorsLead(), tableHTML(s.errors)+s.examplesHTML())
 	}
 	if len(s.writes.rows) > 0 {
 		add("writes", "Writes", "What became of the writes", s.writesLead(), tableHTML(s.writes))
 	}
-	trust := tableHTML(s.trust)
+	trust := tableHTML(s.trust) + chartHTML(10, s.orderChart)
 	if len(s.effects.rows) > 0 {
 		trust += "<h3>The faults, with their proof</h3>" + tableHTML(s.effects)
 	}
@@ -336,8 +356,16 @@ func (s *sheet) sections() []section {
 	}
 	add("trust", "Trust", "Can this be trusted?", s.trustLead(), trust)
 	add("prov", "Provenance", "Provenance", "", s.provenanceHTML())
+	add("data", "Data", "The data behind this page", "", s.dataHTML())
 	add("read", "How to read", "How to read this report", "", s.howToRead())
 	return out
+}
+
+func (s *sheet) examplesHTML() string {
+	if len(s.examples.rows) == 0 {
+		return ""
+	}
+	return details("Some of them, one by one, and the slowest answers", tableHTML(s.examples))
 }
 
 func (s *sheet) provenanceHTML() string {
@@ -414,6 +442,11 @@ func (s *sheet) howToRead() string {
 	item("Nodes", "In rotation: it answers. Failing: it is tried, and does not answer. Not tried: it runs, and nobody sends it anything; the balancer has ejected it, or did not choose it. Down: the engine says that it does not run, or is frozen. Down, still tried: and requests are sent to it all the same, which is what a health check is to end.")
 	item("Recovered", "From the onset to the start of the first 5 s (or 200 requests) that are as good as before, less one point. “> 15 s” means: not within the 15 s in which it could have been seen.")
 	item("Lost requests", "Bad requests beyond the rate before the fault, up to the next fault or the end of load.")
+	if len(s.faults) > 0 && !s.searches() {
+		item("Share back", "From the fault’s end to the start of the first second in which each node that was hit gave 80"+nb+"% of its fair share of the answers.")
+		item("Lost at least", "What the balancer’s own health check must lose of a fault that takes nodes away, by the scenario’s health_check and where nothing is tried twice: rate / nodes × nodes hit × (interval × (fails − ½), and its timeout where the dead are silent). Much more than that points to a setting that is not in force.")
+		item("30 days afford", "How many times 30 days can lose what one trial lost, at an availability of 99.9"+nb+"%: their budget of 2,592"+nb+"s by the trial’s downtime, in which a second counts by its share of bad requests.")
+	}
 	if s.searches() {
 		item("Capacity", "The highest rate whose hold met the condition: doubled until one did not, then the gap halved down to 5 %, and the lowest rate that was not met tried once more. “> 500” means: at least, because the search or the load generator came to its end. A hold that the generator is to blame for never counts as met.")
 		item("The law", "Gunther’s Universal Scalability Law, λN / (1 + σ(N−1) + κN(N−1)), fitted to all trials that count by least squares of the logarithms, with σ and κ not below 0. The band is a pointwise two-sided 95 % interval, by the jackknife over blocks. Beyond the sizes that were measured it is a guess.")
@@ -426,8 +459,15 @@ func (s *sheet) howToRead() string {
 		marks.WriteString(armHTML(a))
 	}
 	if len(s.arms) > 0 {
-		item(marks.String(), "One colour, one mark and one dash each in the whole report; the baseline is square and dashed.")
+		item(`<span class="arms">`+marks.String()+"</span>", "One colour, one mark and one dash each in the whole report; the baseline is square and dashed.")
 	}
 	b.WriteString("</dl>")
 	return b.String()
+}
+
+// dataHTML says what the page carries.
+func (s *sheet) dataHTML() string {
+	return `<p class="lead">` + esc("Every number above can be computed again from the data in this file: the element with the id “run-data” holds it as JSON ("+DataSchema+
+		"). Of each trial there are the requests due and good by window, histograms of the response times by phase, bad requests by class, node and phase, "+
+		"the faults’ edges, the generator’s lag, and the metrics that need exact times; of figures 1, 6, 7 and 9 what they show.") + `</p><p id="save"></p>`
 }

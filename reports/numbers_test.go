@@ -137,7 +137,7 @@ func checkTiles(t *testing.T, es []*html.Node, run *rundir.Run) {
 	m := run.Arms["cluster"].Metrics
 	want := map[string]rundir.Value{
 		"Availability": m["availability"], "Lost per fault": m[`lost_requests{fault="crash"}`], "Recovered in": m[`recovery{fault="crash"}`],
-		"p99, all requests": m["p99"], "Longest silence": m["longest_silence"],
+		"p99, all requests": m["p99"], "30\u00a0days afford": m["affordable(99.9%)"],
 	}
 	seen := 0
 	for _, e := range es {
@@ -257,6 +257,7 @@ func checkEvents(t *testing.T, es []*html.Node, run *rundir.Run) {
 	t.Helper()
 	metrics := map[string]string{
 		"first error": "first_error", "no longer tried": "detection", "recovered": "recovery", "lost requests": "lost_requests",
+		"share back, from the fault’s end": "rebalanced", "lost at least, by the health check": "floor", "lost beyond that": "loss_over_floor",
 	}
 	for _, row := range rowsOf(t, es, "t-events") {
 		label, unit, _ := strings.Cut(row[0][0], ",\u00a0")
@@ -353,6 +354,51 @@ func tenfold(h *record.Hist) *record.Hist {
 		out.Merge(h)
 	}
 	return out
+}
+
+// TestTenMillion: ten million requests in each of two arms make a page under 2 MB.
+func TestTenMillion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
+	stretched := func(rec *record.Recording) *record.Recording {
+		bins := rec.Bins
+		rec.For, rec.Bins = 1000*time.Second, nil
+		var counted uint64
+		for i := range int(rec.For / record.Grid) {
+			b := bins[i*len(bins)/int(rec.For/record.Grid)] // 200 in each, each five times as many below
+			b.Index, b.Due, b.Good, b.Untraced = i, 5*b.Due, 5*b.Good, 5*b.Untraced
+			cells := append([]record.Cell(nil), b.Cells...)
+			for k := range cells {
+				c := &cells[k]
+				c.Count *= 5
+				c.First, c.Last = b.Start(), b.Start()+90*time.Millisecond
+				h := new(record.Hist)
+				for range 5 {
+					h.Merge(c.Response)
+				}
+				c.Response = h
+			}
+			b.Cells = cells
+			counted += b.Due
+			rec.Bins = append(rec.Bins, b)
+		}
+		rec.Generator.Scheduled, rec.Generator.Counted = counted, counted
+		return rec
+	}
+	r := runOf([]*record.Recording{stretched(long("single", 1, 1)), stretched(long("cluster", 3, 1))})
+	r.Run.Baseline = "single"
+	for _, tr := range r.Trials {
+		if n := tr.Rec.Generator.Scheduled; n != 10_000_000 {
+			t.Fatalf("%s has %d requests", tr.Rec.Arm, n)
+		}
+	}
+	begun := time.Now()
+	page := render(t, r, reports.HTML)
+	t.Logf("%d bytes in %v", len(page), time.Since(begun))
+	if len(page) > 2_000_000 {
+		t.Errorf("the report is %d bytes", len(page))
+	}
 }
 
 // TestLong: a report's size and time do not follow the number of requests, here 2.9 million.

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -97,11 +98,11 @@ func checkIDs(t *testing.T, es []*html.Node) {
 	}
 }
 
-// checkSafe: nothing runs, nothing is fetched, the policy allows the style sheet and nothing else.
+// checkSafe: nothing runs but our own script, nothing is fetched, the policy allows the style sheet and that script and nothing else.
 func checkSafe(t *testing.T, es []*html.Node) {
 	t.Helper()
-	known := regexp.MustCompile(`^(html|head|meta|title|style|body|a|header|div|span|h[1-3]|p|main|section|dl|dt|dd|nav|ul|ol|li|table|caption|thead|tbody|tr|th|td|figure|figcaption|strong|em|b|br|code|details|summary|footer|svg|path|rect|circle|text|desc)$`)
-	policy, style := "", ""
+	known := regexp.MustCompile(`^(html|head|meta|title|style|body|a|header|div|span|script|h[1-3]|p|main|section|dl|dt|dd|nav|ul|ol|li|table|caption|thead|tbody|tr|th|td|figure|figcaption|strong|em|b|br|code|details|summary|footer|svg|path|rect|circle|text|desc)$`)
+	policy, style, script, scripts := "", "", "", 0
 	for _, e := range es {
 		if !known.MatchString(e.Data) {
 			t.Errorf("element <%s>", e.Data)
@@ -117,6 +118,14 @@ func checkSafe(t *testing.T, es []*html.Node) {
 		if attr(e, "http-equiv") == "Content-Security-Policy" {
 			policy = attr(e, "content")
 		}
+		if e.Data == "script" {
+			scripts++
+			if attr(e, "type") == "" {
+				script = text(e)
+			} else if attr(e, "type") != "application/json" || attr(e, "id") != "run-data" {
+				t.Errorf("<script type=%q>", attr(e, "type"))
+			}
+		}
 		if e.Data == "style" {
 			style = text(e)
 		}
@@ -124,8 +133,19 @@ func checkSafe(t *testing.T, es []*html.Node) {
 	if strings.Contains(style, "url(") || strings.Contains(style, "@import") {
 		t.Error("the style sheet fetches something")
 	}
-	sum := sha256.Sum256([]byte(style))
-	want := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
+	hash := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	want := "default-src 'none'; style-src " + hash(style) + "; script-src " + hash(script) + "; base-uri 'none'; form-action 'none'"
+	if ours, err := os.ReadFile("page.js"); err != nil || strings.TrimSpace(string(ours)) != script || scripts != 2 {
+		t.Errorf("%d scripts, of which one is %.60q (%v)", scripts, script, err)
+	}
+	for _, no := range []string{"fetch(", "XMLHttpRequest", "eval(", "Function(", "innerHTML", "http:", "import", "WebSocket", "localStorage"} {
+		if strings.Contains(strings.ReplaceAll(script, "http://www.w3.org/2000/svg", ""), no) {
+			t.Errorf("the script has %s", no)
+		}
+	}
 	if policy != want {
 		t.Errorf("policy %q, want %q", policy, want)
 	}
@@ -209,13 +229,21 @@ func checkFigures(t *testing.T, es []*html.Node) {
 		if e.Data != "figure" {
 			continue
 		}
-		drawings := 0
+		drawings, tables, finding, reading := 0, 0, "", ""
 		for n := range e.Descendants() {
 			if n.Data == "svg" && attr(n, "role") == "img" {
 				drawings++
-				if n.FirstChild.Data != "title" || len(text(n.FirstChild.NextSibling)) < 20 {
-					t.Error("a drawing without title and description")
+				if desc := text(n.FirstChild.NextSibling); n.FirstChild.Data != "title" || len(desc) < 20 || !strings.ContainsAny(desc, "0123456789") {
+					t.Errorf("figure %s has a drawing without a title, or without numbers in its description %.80q", attr(e, "id"), desc)
 				}
+			}
+			switch {
+			case n.Data == "table":
+				tables++
+			case n.Data == "strong":
+				finding = text(n)
+			case attr(n, "class") == "what":
+				reading = text(n)
 			}
 			for _, a := range n.Attr {
 				if n.Data == "path" && a.Key == "d" && strings.ContainsAny(a.Val, "NI") {
@@ -226,8 +254,37 @@ func checkFigures(t *testing.T, es []*html.Node) {
 				t.Error(text(n))
 			}
 		}
-		if drawings != 2 {
-			t.Errorf("figure %s has %d drawings", attr(e, "id"), drawings)
+		if drawings != 2 || tables == 0 || len(finding) < 10 || len(reading) < 20 {
+			t.Errorf("figure %s has %d drawings, %d tables, the finding %q and is read so: %q", attr(e, "id"), drawings, tables, finding, reading)
+		}
+	}
+}
+
+// TestScriptFinds: what the script looks for is on the page; without it nothing is missing, since all of it stands there already.
+func TestScriptFinds(t *testing.T) {
+	for _, of := range []func() *tutti.Result{func() *tutti.Result { return crash(3) }, arms, steady} {
+		seen := make(map[string]int)
+		for _, e := range elements(t, render(t, of(), reports.HTML)) {
+			if id := attr(e, "id"); id == "main" || id == "run-data" || id == "save" || id == "t-f1" || id == "f1" {
+				seen[id]++
+			}
+			if e.Data == "svg" && attr(e, "data-s") != "" {
+				seen["axis"]++
+				for _, k := range []string{"data-x0", "data-x1", "data-s"} {
+					if v, err := strconv.ParseFloat(attr(e, k), 64); err != nil || v <= 0 {
+						t.Errorf("%s=%q", k, attr(e, k))
+					}
+				}
+			}
+			if e.Data == "button" || e.Data == "input" {
+				t.Errorf("<%s> does nothing without the script", e.Data)
+			}
+			if attr(e, "class") == "arms" {
+				seen["arms"] += len(kids(e, "span"))
+			}
+		}
+		if seen["main"] != 1 || seen["run-data"] != 1 || seen["save"] != 1 || seen["t-f1"] != 1 || seen["f1"] != 1 || seen["axis"] != 8 || seen["arms"] == 0 {
+			t.Errorf("the page has %v", seen)
 		}
 	}
 }
@@ -246,8 +303,8 @@ func TestHostile(t *testing.T) {
 		if !strings.Contains(out, "alert(1)") {
 			t.Errorf("%s: the text is not shown at all", ext)
 		}
-		if ext != "txt" && strings.Contains(out, "<script") {
-			t.Errorf("%s: has <script", ext)
+		if n := strings.Count(out, "<script"); ext == "html" && n != 2 || ext != "html" && ext != "txt" && n > 0 {
+			t.Errorf("%s: has <script %d times", ext, n)
 		}
 	}
 	md := string(render(t, r, reports.Markdown))

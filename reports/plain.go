@@ -72,7 +72,7 @@ func (t *terminal) fit(rows [][]string) (whole []string) {
 	for i := 1; i < len(rows[0]); i++ {
 		room -= widest(rows, i) + 2
 	}
-	room = max(room, 12)
+	room = max(room, 8)
 	whole = make([]string, len(rows))
 	for i := range rows {
 		if i > 0 && display(rows[i][0]) > room {

@@ -271,32 +271,36 @@ func (s *sheet) scalingHTML() string {
 	if !s.searches() {
 		return ""
 	}
-	var b strings.Builder
-	var f *scaled
-	body := figure(func() string {
-		if f = s.makeScaled(); f == nil {
-			return ""
-		}
-		return f.draw(820, 64, 680, 330, "wid", "f11w") + f.draw(360, 46, 344, 270, "nar", "f11n")
-	})
+	if out := chartHTML(11, s.scalingChart); out != "" {
+		return out
+	}
+	return tableHTML(s.capacity) + s.holdsHTML()
+}
+
+// scalingChart is figure 11.
+func (s *sheet) scalingChart() *chart {
+	f := s.makeScaled()
+	if f == nil {
+		return nil
+	}
+	return &chart{
+		n: 11, name: "capacity", title: "Capacity by nodes", half: true, finding: f.finding(), what: f.reading() + " " + f.law(), alt: f.alt(),
+		table: func() table { return s.capacity }, more: s.holdsHTML,
+		draw: func(narrow bool) *canvas {
+			if narrow {
+				return f.draw(360, 46, 344, 270, true)
+			}
+			return f.draw(820, 64, 680, 330, false)
+		},
+	}
+}
+
+func (s *sheet) holdsHTML() string {
 	holds := s.holdTable()
-	tables := tableHTML(s.capacity)
-	if body != "" {
-		b.WriteString(`<figure id="f11" class="half"><figcaption><span class="fn">Figure 11</span>`)
-		if f != nil {
-			b.WriteString("<strong>" + esc(f.finding()) + `</strong><span class="what">` + esc(f.reading()+" "+f.law()) + "</span>")
-		}
-		b.WriteString("</figcaption>" + body + "\n")
-		tables = details("Table behind figure 11", tables)
+	if len(holds.rows) == 0 {
+		return ""
 	}
-	b.WriteString(tables)
-	if len(holds.rows) > 0 {
-		b.WriteString(details("Every hold of every search", tableHTML(holds)))
-	}
-	if body != "" {
-		b.WriteString("</figure>\n")
-	}
-	return b.String()
+	return details("Every hold of every search", tableHTML(holds))
 }
 
 // reading says how to read the figure.
@@ -312,8 +316,7 @@ func (f *scaled) reading() string {
 	return out
 }
 
-func (f *scaled) draw(w, x0, x1, y1 float64, class, id string) string {
-	narrow := class == "nar"
+func (f *scaled) draw(w, x0, x1, y1 float64, narrow bool) *canvas {
 	c := newCanvas(w, y1+46)
 	least, most := float64(f.first().Nodes), float64(f.last().Nodes)
 	top := f.top()
@@ -342,7 +345,7 @@ func (f *scaled) draw(w, x0, x1, y1 float64, class, id string) string {
 	labels := f.lines(q, least, most)
 	f.points(c, q)
 	f.label(c, labels, x1, y1, narrow)
-	return c.svg(class, id, "Capacity by nodes", f.alt())
+	return c
 }
 
 // top is the upper end of the axis: above all marks, the band and, if it does not dwarf them, the ideal line.

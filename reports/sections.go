@@ -81,7 +81,10 @@ func (s *sheet) eventTable() table {
 			{"detection", "no longer tried"},
 			{"failover", "served again while the fault is on"},
 			{"recovery", "recovered"},
+			{"rebalanced", "share back, from the fault’s end"},
 			{"lost_requests", "lost requests"},
+			{"floor", "lost at least, by the health check"},
+			{"loss_over_floor", "lost beyond that"},
 		} {
 			ref := analysis.Ref{Metric: m.metric, Fault: f}
 			if cells := s.metricRow(m.label, analysis.Whole, ref); cells != nil {
@@ -94,11 +97,15 @@ func (s *sheet) eventTable() table {
 		}
 	}
 	var rows []row
-	for _, m := range []struct{ metric, label string }{
-		{"downtime", "downtime, bad share of each second summed"},
-		{"longest_silence", "longest silence"},
+	for _, m := range []struct {
+		ref   analysis.Ref
+		label string
+	}{
+		{analysis.Ref{Metric: "downtime"}, "downtime, bad share of each second summed"},
+		{analysis.Ref{Metric: "longest_silence"}, "longest silence"},
+		{affordable(), "times that 30 days afford this at 99.9" + nb + "%"},
 	} {
-		if cells := s.metricRow(m.label, analysis.Whole, analysis.Ref{Metric: m.metric}); cells != nil {
+		if cells := s.metricRow(m.label, analysis.Whole, m.ref); cells != nil {
 			rows = append(rows, row{cells: cells})
 		}
 	}

@@ -224,7 +224,8 @@ var participles = map[string]string{
 	"kill": "killed", "crash": "crashed", "stop": "stopped", "remove": "removed", "restart": "restarted",
 	"rolling-restart": "restarted one by one", "pause": "paused", "stutter": "frozen on and off",
 	"oom": "killed for memory", "partition": "partitioned", "blackhole": "unreachable", "refuse": "refusing connections",
-	"reset": "resetting connections", "latency": "delayed", "loss": "losing packets", "cpu": "short of CPU time",
+	"reset": "resetting connections", "latency": "delayed", "loss": "losing packets", "cpu": "short of CPU time", "memory": "short of memory", "bandwidth": "short of bandwidth",
+	"dns": "without a name service", "disk-full": "with a full disk", "disk-slow": "with a slow disk", "clock": "with a wrong clock",
 }
 
 // underWhat says what the faults did to the subject.

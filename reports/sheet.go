@@ -22,6 +22,7 @@ type sheet struct {
 	faults   []string // the names of the faults, in order of appearance
 
 	pairs map[pairing]compared
+	time  *timeline // of figure 1, whose time the others share; nil until it is asked for
 
 	sentence   []piece
 	tiles      []tile
@@ -31,6 +32,7 @@ type sheet struct {
 	phases     table
 	events     table
 	errors     table
+	examples   table // of requests, failed and slow
 	writes     table // what was read back; no rows where nothing was verified
 	effects    table // faults with proof and signature
 	trials     table
@@ -74,6 +76,7 @@ func newSheet(r *tutti.Result) *sheet {
 	s.phases = s.phaseTable()
 	s.events = s.eventTable()
 	s.errors = s.errorTable()
+	s.examples = s.exampleTable()
 	s.writes = s.writeTable()
 	s.effects = s.effectTable()
 	s.trials = s.trialTable()

@@ -55,6 +55,10 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 	t.faults(s)
 	t.writes(s)
 	t.looks(s.run)
+	t.generator(s)
+	if line := s.exampleLine(); line != "" {
+		t.line(" " + flat(line))
+	}
 	t.foot(s, o.Path)
 	_, err := w.Write(t.b.Bytes())
 	return err

@@ -50,9 +50,13 @@ func (s *sheet) makeTiles() []tile {
 			measure{label: "p50, all requests", ref: analysis.Ref{Metric: "p50"}},
 			measure{label: "p95, all requests", ref: analysis.Ref{Metric: "p95"}})
 	}
+	budget := measure{label: "Longest silence", ref: analysis.Ref{Metric: "longest_silence"}}
+	if v := s.value(s.subject, analysis.Whole, affordable()); len(s.faults) > 0 && v.State != analysis.NoData {
+		budget = measure{label: "30" + nb + "days afford", ref: affordable()}
+	}
 	ms = append(ms,
 		measure{label: "p99, all requests", ref: analysis.Ref{Metric: "p99"}},
-		measure{label: "Longest silence", ref: analysis.Ref{Metric: "longest_silence"}})
+		budget)
 	var tiles []tile
 	for _, m := range ms {
 		tiles = append(tiles, s.tile(m))
@@ -96,6 +100,12 @@ func (s *sheet) tile(m measure) tile {
 	t := tile{label: m.label, num: r.num, unit: r.unit, iv: r.iv, judged: "no objective"}
 	if m.ref.Metric == "lost_requests" && r.state == analysis.OK {
 		t.unit = "requests"
+	}
+	if m.ref.Metric == "affordable" {
+		t.judged = "such faults, at 99.9" + nb + "%"
+		if len(s.faults) > 1 {
+			t.judged = "such runs, at 99.9" + nb + "%"
+		}
 	}
 	if o, ok := s.objectiveOn(s.subject, m); ok {
 		t.verdict, t.judged = o.Verdict, limitText(o)

@@ -86,6 +86,14 @@ func (s *sheet) shown(a *arm) (trials []*analysis.Trial, loose bool) {
 	return trials, false
 }
 
+// timeline is what figure 1 shows, nil if there is nothing.
+func (s *sheet) timeline() *timeline {
+	if s.time == nil {
+		s.time = s.makeTimeline()
+	}
+	return s.time
+}
+
 func (s *sheet) makeTimeline() *timeline {
 	t := &timeline{}
 	for _, a := range s.arms {
@@ -318,33 +326,21 @@ func marksOf(a *arm, of *analysis.Trial, name bool) []timelineMark {
 	return out
 }
 
-// timelineHTML is figure 1 with its table.
-func (s *sheet) timelineHTML() string {
-	var t *timeline
-	body := figure(func() string {
-		if t = s.makeTimeline(); t == nil {
-			return ""
-		}
-		var b strings.Builder
-		for _, f := range frames1 {
-			b.WriteString(t.draw(f))
-		}
-		return b.String()
-	})
-	if body == "" {
-		return ""
+// timelineChart is figure 1.
+func (s *sheet) timelineChart() *chart {
+	t := s.timeline()
+	if t == nil {
+		return nil
 	}
-	var b strings.Builder
-	b.WriteString(`<figure id="f1"><figcaption><span class="fn">Figure 1</span>`)
-	if t != nil {
-		b.WriteString("<strong>" + esc(t.finding()) + `</strong><span class="what">` + esc(t.what()) + "</span>")
+	return &chart{
+		n: 1, name: "timeline", title: "Timeline", finding: t.finding(), what: t.what(), alt: t.alt(), table: t.table,
+		draw: func(narrow bool) *canvas {
+			if narrow {
+				return t.draw(frames1[1])
+			}
+			return t.draw(frames1[0])
+		},
 	}
-	b.WriteString("</figcaption>" + body + "\n")
-	if t != nil {
-		b.WriteString(figure(func() string { return details("Table behind figure 1", tableHTML(t.table())) }))
-	}
-	b.WriteString("</figure>\n")
-	return b.String()
 }
 
 // finding says the figure in a sentence, from all its trials: a median would hide the worst.

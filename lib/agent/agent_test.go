@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -73,6 +75,10 @@ func TestLoad(t *testing.T) {
 	}
 	if !g.Complete || g.Scheduled != 600 || g.Counted != 600 || g.CPU <= 0 || g.MaxRSS == 0 || g.Inflight < 1 {
 		t.Errorf("generator: %+v", g)
+	}
+	if g.Engine != "attack" || g.Agents != 1 || g.Cores <= 0 || g.Took < 1200*time.Millisecond || g.Goroutines < 3 ||
+		runtime.GOOS == "linux" && (g.Files < 4 || g.MaxFiles < g.Files) || g.GCs == 0 != (g.GCPause == 0) || g.GCMaxPause > g.GCPause {
+		t.Errorf("the generator about itself: %+v", g)
 	}
 	if zero.Before(before) || zero.After(time.Now()) {
 		t.Errorf("zero %v is not between %v and now", zero, before)
@@ -179,6 +185,16 @@ func TestProbe(t *testing.T) {
 	frozen := serve(t, &loadtest.Server{Delay: time.Minute})
 	gone := serve(t, &loadtest.Server{})
 	_ = gone.Close()
+	prior := serve(t, &loadtest.Server{HTTP2: true})
+	encrypted := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 && r.URL.Path == "/two" {
+			w.WriteHeader(http.StatusHTTPVersionNotSupported)
+		}
+	}))
+	encrypted.EnableHTTP2 = true
+	encrypted.StartTLS()
+	defer encrypted.Close()
+	trust := &load.TLS{CA: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw}))}
 	c := dial(t, start(t, "good"))
 	for _, x := range []struct {
 		what  string
@@ -193,6 +209,14 @@ func TestProbe(t *testing.T) {
 		{"frozen, connect", agent.Probe{URL: "http://" + frozen.Address()}, ""},
 		{"nobody", agent.Probe{URL: "http://" + gone.Address()}, "refused"},
 		{"no host", agent.Probe{URL: "/"}, "want one such as"},
+		{"HTTP/2 by prior knowledge", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/", HTTP2: true}, ""},
+		{"HTTP/1.1 where HTTP/2 is", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/"}, "probe: GET"},
+		{"TLS", agent.Probe{URL: encrypted.URL, Path: "/", TLS: trust}, ""},
+		{"TLS and HTTP/2", agent.Probe{URL: encrypted.URL, Path: "/two", TLS: trust, HTTP2: true}, ""},
+		{"TLS and not HTTP/2", agent.Probe{URL: encrypted.URL, Path: "/two", TLS: trust}, "status 505"},
+		{"stranger's certificate", agent.Probe{URL: encrypted.URL, Path: "/"}, "certificate"},
+		{"any certificate", agent.Probe{URL: encrypted.URL, Path: "/", TLS: &load.TLS{Insecure: true}}, ""},
+		{"other name", agent.Probe{URL: encrypted.URL, Path: "/", TLS: &load.TLS{CA: trust.CA, ServerName: "a.example"}}, "a.example"},
 		{"no such name", agent.Probe{URL: "http://no-such-name.invalid"}, "no-such-name"},
 	} {
 		err := c.Probe(t.Context(), x.probe)
@@ -340,6 +364,55 @@ func (g burst) Generate(ctx context.Context, p load.Plan, started func(time.Time
 	case <-g.released:
 		return nil
 	}
+}
+
+// A generator that tells of requests wrongly, or not of all, has not run its schedule.
+func TestLoadIsAccountedFor(t *testing.T) {
+	for want, samples := range map[string][]uint64{
+		"":                  {0, 1, 2, 3, 4},
+		"4 of 5 scheduled":  {0, 1, 2, 4},
+		"1 requests were r": {0, 1, 2, 3, 4, 4},
+		"2 requests were r": {0, 1, 2, 3, 4, 9, 5},
+	} {
+		p := load.Plan{Schedule: schedule.Constant(10, 0, 500*time.Millisecond), Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1}
+		command, err := json.Marshal(map[string]any{"id": 7, "load": p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, toAgent := io.Pipe()
+		fromAgent, out := io.Pipe()
+		served := make(chan error, 1)
+		go func() { served <- agent.Serve(t.Context(), in, out, liar(samples)) }()
+		go func() { _, _ = toAgent.Write(append(command, '\n')) }()
+		var r struct {
+			End   bool
+			Error string
+			Done  record.Generator
+		}
+		for d := json.NewDecoder(fromAgent); !r.End; {
+			if err := d.Decode(&r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r.Done.Complete != (want == "") || !strings.HasPrefix(r.Error, want) || (want == "") != (r.Error == "") {
+			t.Errorf("%v: %q, %+v", samples, r.Error, r.Done)
+		}
+		_ = toAgent.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// liar tells of requests as it likes.
+type liar []uint64
+
+func (l liar) Generate(_ context.Context, _ load.Plan, started func(time.Time), emit func(record.Sample)) error {
+	started(time.Now())
+	for _, n := range l {
+		emit(record.Sample{Seq: n, Class: record.OK})
+	}
+	return nil
 }
 
 // A harness that does not read must neither slow the load nor go unnoticed.

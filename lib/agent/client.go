@@ -127,15 +127,52 @@ func (c *Client) Fetch(ctx context.Context, f Fetch) (Fetched, error) {
 	return *r.Fetched, nil
 }
 
+// ErrLost is in the chain of the error of a load, or of reading back, whose agent's process has ended.
+var ErrLost = errors.New("the load agent was lost")
+
+// A Sent is what came of a load, beside its bins.
+type Sent struct {
+	record.Generator // what the generator says of itself
+
+	Slowest []record.Example // see [record.Recording]
+}
+
 // Load has the agent send a plan's load. It calls started with the zero of the
 // schedule, on the agent's clock, and bin with each bin once that is complete, one call at a
-// time, in no order. It returns what the generator says of itself.
+// time, in no order.
 //
-// When ctx is done the load is broken off and the error is ctx's; bins are then missing.
-func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.Time), bin func(record.Bin)) (record.Generator, error) {
+// When ctx is done the load is broken off and the error is ctx's; bins are then missing. Where the plan asks for results, what was written of them then are
+// whole results, and closed; where they cannot be written the load is broken off, too.
+func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.Time), bin func(record.Bin)) (Sent, error) {
+	if p.Results == nil {
+		return c.load(ctx, p, started, bin, nil)
+	}
+	w, err := p.Results.Open(p.Part)
+	if err != nil {
+		return Sent{}, fmt.Errorf("open the file of all requests: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var failed error
+	sent, err := c.load(ctx, p, started, bin, func(chunk []byte) {
+		if failed != nil {
+			return
+		}
+		if _, failed = w.Write(chunk); failed != nil {
+			cancel(failed)
+		}
+	})
+	if failed = errors.Join(failed, w.Close()); failed != nil {
+		sent.Complete = false
+		return sent, fmt.Errorf("keep all requests: %w", failed)
+	}
+	return sent, err
+}
+
+func (c *Client) load(ctx context.Context, p load.Plan, started func(time.Time), bin func(record.Bin), chunk func([]byte)) (Sent, error) {
 	id, k, err := c.send(command{Load: &p})
 	if err != nil {
-		return record.Generator{}, err
+		return Sent{}, err
 	}
 	defer c.forget(id, k)
 	r, err := c.follow(ctx, id, k, "load", func(r reply) {
@@ -144,10 +181,12 @@ func (c *Client) Load(ctx context.Context, p load.Plan, started func(zero time.T
 			started(time.Unix(0, r.Started))
 		case r.Bin != nil:
 			bin(*r.Bin)
+		case r.Chunk != nil && chunk != nil:
+			chunk(r.Chunk)
 		}
 	})
 	if err != nil {
-		return record.Generator{}, err
+		return Sent{}, err
 	}
 	return finish(ctx, r)
 }
@@ -174,7 +213,7 @@ func (c *Client) follow(ctx context.Context, id uint64, k *call, what string, ea
 		case <-limit:
 			return reply{}, fmt.Errorf("agent: %s is not broken off after %v: %w", what, patience, context.Cause(ctx))
 		case <-c.gone:
-			return reply{}, c.err
+			return reply{}, fmt.Errorf("%w: %w", ErrLost, c.err)
 		}
 	}
 }
@@ -208,10 +247,10 @@ func (c *Client) Verify(ctx context.Context, problem string, progress func(Progr
 	return r.Writes, histories, nil
 }
 
-func finish(ctx context.Context, r reply) (record.Generator, error) {
-	var g record.Generator
+func finish(ctx context.Context, r reply) (Sent, error) {
+	g := Sent{Slowest: r.Slowest}
 	if r.Done != nil {
-		g = *r.Done
+		g.Generator = *r.Done
 	}
 	switch {
 	case g.Complete:

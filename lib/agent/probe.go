@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/target/hosts"
 )
 
@@ -19,6 +20,8 @@ type Probe struct {
 	Dial    string        `json:"dial,omitempty"` // host:port to connect to instead of the URL's
 	Path    string        `json:"path,omitempty"` // to GET; "" only connects
 	Timeout time.Duration `json:"timeout"`        // 0: 5 s
+	HTTP2   bool          `json:"http2,omitempty"`
+	TLS     *load.TLS     `json:"tls,omitempty"`
 }
 
 // run returns nil if the connection opens and, given a path, GET has a status of 200–399.
@@ -47,8 +50,12 @@ func (p *Probe) get(ctx context.Context, at string) error {
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!p.HTTP2)
+	protocols.SetHTTP2(p.HTTP2)
+	protocols.SetUnencryptedHTTP2(p.HTTP2)
 	t := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true,
+		DisableKeepAlives: true, DisableCompression: true, Protocols: protocols, TLSClientConfig: p.TLS.Config(r.URL.Hostname(), p.HTTP2),
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return p.dial(ctx, address) },
 	}
 	defer t.CloseIdleConnections()

@@ -166,59 +166,125 @@ func (s *server) load(ctx context.Context, id uint64, p load.Plan) {
 	}
 	done, err := generate(ctx, id, p)
 	s.loading.Store(0)
-	s.out.put(reply{ID: id, Done: &done, Error: text(err), End: true})
+	s.out.put(reply{ID: id, Done: &done.Generator, Slowest: done.Slowest, Error: text(err), End: true})
 }
 
-func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (record.Generator, error) {
+func (s *server) generate(ctx context.Context, id uint64, p load.Plan) (Sent, error) {
 	if err := p.Check(); err != nil {
-		return record.Generator{}, err
+		return Sent{}, err
 	}
-	times := p.Schedule.Timetable()
-	done := record.Generator{Scheduled: times.Count()}
+	times := p.Part.Pacer(p.Schedule.Timetable())
+	done := Sent{Generator: record.Generator{Scheduled: times.Count()}}
+	var account record.Account
 	binner := record.NewBinner(times.Due, done.Scheduled, p.Timeout, func(b record.Bin) {
+		account.Add(&b)
 		s.out.put(reply{ID: id, Bin: &b})
 	})
+	if p.Part.Of > 1 {
+		binner.Part(p.Part.Index, p.Part.Of)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	scribe, err := newScribe(s, id, p, cancel)
+	if err != nil {
+		return Sent{}, err
+	}
 	var ledger *load.Ledger
 	var h *histories
 	s.wrote = nil
 	if len(p.Verify) > 0 {
 		turns, err := p.Templates()
 		if err != nil {
-			return record.Generator{}, err
+			return Sent{}, err
 		}
 		ledger, h = load.NewLedger(p.Schedule), newHistories(p, turns)
 	}
-	var counted, refused atomic.Uint64
-	before, _ := usage()
-	err := s.generator.Generate(ctx, p,
-		func(zero time.Time) { s.out.put(reply{ID: id, Started: zero.UnixNano()}) },
-		func(x record.Sample) {
-			if binner.Add(x) {
-				counted.Add(1)
-				if ledger != nil {
-					ledger.Set(x.Seq, load.OutcomeOf(x))
-					h.note(x)
-				}
-			} else {
-				refused.Add(1)
-			}
-		})
+	binner.Watch(func(x *record.Sample) {
+		if ledger != nil {
+			ledger.Set(x.Seq, load.OutcomeOf(*x))
+			h.note(*x)
+		}
+		if scribe != nil {
+			scribe.note(x)
+		}
+	})
+	self := look()
+	tended := tend(binner, self)
+	err = s.generator.Generate(ctx, p, s.begun(id, p, scribe, cancel), binner.Put)
+	tended()
+	binner.Flush()
+	err = scribe.ended(err)
+	told, refused := binner.Counts()
 	if err == nil {
 		binner.Close()
 	}
-	after, rss := usage()
-	done.Counted, done.CPU, done.MaxRSS = counted.Load(), after-before, rss
-	if g, ok := s.generator.(load.Gauge); ok {
-		done.Inflight = g.Peak()
+	done.Counted, done.Agents = told, 1
+	done.Slowest = binner.Slowest()
+	s.tellOf(&done, self)
+	if refused > 0 && err == nil {
+		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", refused)
 	}
-	if n := refused.Load(); n > 0 && err == nil {
-		err = fmt.Errorf("%d requests were reported twice or were not in the schedule", n)
+	if err == nil {
+		err = account.Check(done.Generator)
 	}
-	done.Complete = err == nil && done.Counted == done.Scheduled
+	done.Complete = err == nil
 	if ledger != nil && done.Complete {
 		s.wrote = &written{plan: p, ledger: ledger, histories: h}
 	}
 	return done, err
+}
+
+// begun is what a generator is to call when it knows its zero.
+func (s *server) begun(id uint64, p load.Plan, by *scribe, fail func(error)) func(time.Time) {
+	return func(zero time.Time) {
+		if by != nil {
+			if err := by.begin(s.generator, p, zero); err != nil {
+				fail(err)
+			}
+		}
+		s.out.put(reply{ID: id, Started: zero.UnixNano()})
+	}
+}
+
+// tellOf says what is known of the generator and of its process.
+func (s *server) tellOf(done *Sent, about *self) {
+	about.tell(&done.Generator)
+	if g, ok := s.generator.(load.Gauge); ok {
+		done.Inflight = g.Peak()
+	}
+	if c, ok := s.generator.(load.Chooser); ok {
+		done.Engine = string(c.Chosen())
+	}
+}
+
+const (
+	flushEvery = 50 * time.Millisecond
+	lookEvery  = 10 // flushes
+)
+
+// tend flushes the bins and looks at ourselves until it is told to end, which it does before the function it returns does.
+func tend(b interface{ Flush() }, s *self) (end func()) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(flushEvery)
+		defer tick.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			b.Flush()
+			if n%lookEvery == 0 {
+				s.again()
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-ended
+	}
 }
 
 func text(err error) string {
@@ -234,11 +300,16 @@ var errSlow = fmt.Errorf("the harness does not read the agent's output: %d lines
 type outbox struct {
 	fail func(error) // told once of what makes the wire useless
 
+	chunks atomic.Int64 // bytes of results that wait
+
 	mu     sync.Mutex
 	queue  []reply
 	closed bool
 	wake   chan struct{}
 }
+
+// room reserves room for a chunk of results. It reports false where too many of them wait already.
+func (o *outbox) room(n int) bool { return o.chunks.Add(int64(n)) <= maxChunks }
 
 func newOutbox(fail func(error)) *outbox {
 	return &outbox{fail: fail, wake: make(chan struct{}, 1)}
@@ -292,6 +363,8 @@ func (o *outbox) write(w io.Writer) error {
 				o.fail(err)
 				return err
 			}
+			o.chunks.Add(-int64(len(queue[i].Chunk)))
+			queue[i].Chunk = nil
 		}
 		if closed {
 			return nil

@@ -9,7 +9,7 @@ import (
 
 // protocol is the version of the wire. Both ends are the same binary, unless something is
 // very wrong.
-const protocol = 2
+const protocol = 3
 
 const (
 	maxLine   = 16 << 20        // bytes in one line, either way
@@ -41,7 +41,9 @@ type reply struct {
 	Fetched   *Fetched          `json:"fetched,omitempty"`
 	Started   int64             `json:"started,omitempty"` // zero of the load, ns since 1970
 	Bin       *record.Bin       `json:"bin,omitempty"`
+	Chunk     []byte            `json:"chunk,omitempty"` // of the results that the plan asks for
 	Done      *record.Generator `json:"done,omitempty"`
+	Slowest   []record.Example  `json:"slowest,omitempty"` // with Done
 	Progress  *Progress         `json:"progress,omitempty"`
 	Writes    []record.Writes   `json:"writes,omitempty"`
 	Histories []record.History  `json:"histories,omitempty"`

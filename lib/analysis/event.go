@@ -57,6 +57,12 @@ func (t *Trial) faultMetric(ref Ref) Value {
 		return t.detection(f)
 	case "lost_requests":
 		return t.lostRequests(f)
+	case "rebalanced":
+		return t.rebalanced(f)
+	case "floor":
+		return t.floor(f)
+	case "loss_over_floor":
+		return t.lossOverFloor(f)
 	}
 	return Missing("%s is not measured by this version", ref.Metric)
 }

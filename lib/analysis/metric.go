@@ -43,6 +43,7 @@ type Spec struct {
 	OfKeys  bool // is about keys that several writes share, and that the load reads
 	Integer bool // a count of whole things
 	Higher  bool // higher is better; else lower is
+	Signed  bool // it can be below 0
 	Search  bool // is what a search for capacity finds, and the only one of it
 	Summary string
 }
@@ -74,9 +75,13 @@ func Specs() []Spec {
 		Spec{Name: "detection", Unit: Seconds, Labels: of, OfFault: true, Summary: "from onset to the first second without a request tried at the lost node"},
 		Spec{Name: "failover", Unit: Seconds, Labels: of, OfFault: true, Summary: "recovery while the fault is still on"},
 		Spec{Name: "recovery", Unit: Seconds, Labels: of, OfFault: true, Summary: "from onset to the first hold that is as good as before, less one point"},
+		Spec{Name: "rebalanced", Unit: Seconds, Labels: of, OfFault: true, Summary: "from heal to the first second in which the returned node serves 80 % of its fair share"},
 		Spec{Name: "downtime", Unit: Seconds, Phased: true, Summary: "sum over 1 s windows of the bad share"},
 		Spec{Name: "longest_silence", Unit: Seconds, Summary: "largest gap between good due times, load's edges included"},
 		Spec{Name: "lost_requests", Unit: Number, Labels: of, OfFault: true, Summary: "bad requests beyond the rate before, from onset − timeout to the next fault's or load end"},
+		Spec{Name: "floor", Unit: Number, Labels: of, OfFault: true, Summary: "requests that the balancer's own health check must lose of the fault, by its settings"},
+		Spec{Name: "loss_over_floor", Unit: Number, Labels: of, OfFault: true, Signed: true, Summary: "lost_requests − floor"},
+		Spec{Name: "affordable", Unit: Number, Args: []Unit{Ratio}, Higher: true, Summary: "how many times 30 days can afford what the trial lost, at the given availability objective"},
 		Spec{Name: "lost_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Summary: "acknowledged writes that were not there when they were read back"},
 		Spec{Name: "acknowledged_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Higher: true, Summary: "writes that were answered as expected"},
 		Spec{Name: "uncertain_writes", Unit: Number, Labels: request, OfWrite: true, Integer: true, Summary: "writes that were sent and not answered so: they may be there or not"},
@@ -91,7 +96,7 @@ func Specs() []Spec {
 // Later names the metrics that the format has and this version lacks.
 func Later() []string {
 	return []string{
-		"settling", "rebalanced", "floor", "loss_over_floor", "affordable",
+		"settling",
 	}
 }
 

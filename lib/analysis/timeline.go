@@ -10,7 +10,17 @@ import (
 
 // Seconds returns measured load in windows of 1 s, the last one shorter if load ends
 // within it. A window without requests has Due 0 and no-data percentiles.
+// The caller must not change what it gets.
 func (t *Trial) Seconds() []Second {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.seconds == nil {
+		t.seconds = t.makeSeconds()
+	}
+	return t.seconds
+}
+
+func (t *Trial) makeSeconds() []Second {
 	var out []Second
 	for from := 0; from < len(t.bins); from += secondBins {
 		r := t.clamp(run{from, from + secondBins})

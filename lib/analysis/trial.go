@@ -15,13 +15,17 @@ import (
 type Trial struct {
 	Rec *record.Recording
 
+	// Health is the balancer's health check, nil if nobody says. It is not recorded: whoever reads the scenario sets it.
+	Health *HealthCheck
+
 	// bins holds measured load by bin index; nil where no request was due. The warm-up
 	// is not in it, so that no metric can count it by mistake.
 	bins []*record.Bin
 
 	// Every metric of a phase starts from the same sum, and a report asks for hundreds.
-	mu   sync.Mutex
-	sums map[sumKey]sum
+	mu      sync.Mutex
+	sums    map[sumKey]sum
+	seconds []Second
 }
 
 type sumKey struct {
@@ -106,6 +110,18 @@ func (t *Trial) Lag() *record.Hist {
 	return h
 }
 
+// OwnLag is what of the lag is the generator's own: see [record.Sample.OwnLag]. It is empty if no request was sent, and in recordings
+// before version 3.
+func (t *Trial) OwnLag() *record.Hist {
+	h := new(record.Hist)
+	for _, b := range t.bins {
+		if b != nil {
+			h.Merge(b.Own)
+		}
+	}
+	return h
+}
+
 // Problems lists every reason why the trial cannot be trusted; a trial without
 // one is valid. Bad answers are no reason: they are what is measured.
 func (t *Trial) Problems() []string {
@@ -127,11 +143,10 @@ func (t *Trial) Problems() []string {
 func (t *Trial) loadProblems() []string {
 	var problems []string
 	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	var recorded, due, own uint64
+	var due, own uint64
 	outside := 0
 	for i := range t.Rec.Bins {
 		b := &t.Rec.Bins[i]
-		recorded += b.Due
 		if b.Index >= len(t.bins) {
 			outside++
 		}
@@ -149,11 +164,8 @@ func (t *Trial) loadProblems() []string {
 	if due == 0 {
 		say("no request was due in measured load")
 	}
-	if g.Counted != g.Scheduled {
-		say("%d of %d scheduled requests have an outcome", g.Counted, g.Scheduled)
-	}
-	if recorded != g.Counted {
-		say("the recording holds %d requests, the generator counted %d", recorded, g.Counted)
+	if err := g.Check(t.Rec.Bins); err != nil {
+		say("%v", err)
 	}
 	if outside > 0 {
 		say("%d bins of the recording lie after the end of load", outside)

@@ -506,6 +506,42 @@ func TestUnlagged(t *testing.T) {
 	check(t, analysis.Of(slow.Recording()).Unlagged(), of("availability"), num(1934./2000))
 }
 
+// The generator froze for 600 ms and then came to everything at once: what it was late with is its own, whether those requests went out,
+// had to wait for a connection behind one another, or never got one.
+func TestUnlaggedOfAFreeze(t *testing.T) {
+	frozen := func(shed bool) *analysis.Trial {
+		return analysis.Of(analysistest.Trial{Each: func(s *record.Sample, _ *rand.Rand) {
+			thaw := 5600 * time.Millisecond
+			if s.Due < 5*sec || s.Due >= thaw {
+				return
+			}
+			s.Late = thaw - s.Due
+			s.Free, s.Sent = thaw+2*time.Millisecond, thaw+2*time.Millisecond
+			s.Done = s.Sent + 5*time.Millisecond
+			if shed && s.Seq%2 == 0 && s.Late > 100*time.Millisecond {
+				s.Class, s.Node, s.Sent, s.Free, s.Done = record.Shed, "", record.None, record.None, s.Due+sec
+			}
+			if s.Seq%20 == 1 {
+				s.Class = record.Slow
+			}
+		}}.Recording())
+	}
+	tr := frozen(false)
+	check(t, tr, of("availability"), num(1997./2000))
+	if got := tr.Metric(of("p99")); got.V < 0.3 {
+		t.Errorf("p99 is %v: the freeze does not count", got)
+	}
+	if got := tr.Unlagged().Metric(of("p99")); got.V > 0.0072 {
+		t.Errorf("p99 without the freeze is %v", got)
+	}
+	check(t, tr.Unlagged(), of("availability"), num(1))
+	if own := tr.OwnLag(); own.Total() != 2000 || own.Max() != 600*time.Millisecond {
+		t.Errorf("own lag of %d requests, at most %v", own.Total(), own.Max())
+	}
+	check(t, frozen(true), of("availability"), num(1972./2000))
+	check(t, frozen(true).Unlagged(), of("availability"), num(1))
+}
+
 func TestNumbersAreFinite(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	for i := range 30 {

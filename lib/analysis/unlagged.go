@@ -19,7 +19,9 @@ func (t *Trial) Unlagged() *Trial {
 	for i := range t.Rec.Bins {
 		r.Bins[i] = unlagged(t.Rec.Bins[i])
 	}
-	return Of(&r)
+	u := Of(&r)
+	u.Health = t.Health
+	return u
 }
 
 func unlagged(b record.Bin) record.Bin {
@@ -29,24 +31,24 @@ func unlagged(b record.Bin) record.Bin {
 			cells[i].Response = cells[i].Unlagged
 		}
 	}
-	b.Cells = cells
+	var saved []record.Cell
 	left := min(b.Excused, b.Due-b.Good)
 	b.Excused = 0
 	for _, class := range excusable() {
 		for i := 0; i < len(cells) && left > 0; i++ {
 			c := &cells[i]
-			if c.Class != class || c.Count == 0 || c.Response.Total() == 0 {
+			if c.Class != class || c.Count == 0 {
 				continue
 			}
 			n := min(left, c.Count)
 			left -= n
 			b.Good += n
-			b.Cells = append(b.Cells, excuse(c, n))
+			saved = append(saved, excuse(c, n))
 			stretchGood(&b, c)
 		}
 	}
-	kept := b.Cells[:0:0]
-	for _, c := range b.Cells {
+	kept := make([]record.Cell, 0, len(cells)+len(saved))
+	for _, c := range append(cells, saved...) {
 		if c.Count > 0 {
 			kept = append(kept, c)
 		}
@@ -55,11 +57,11 @@ func unlagged(b record.Bin) record.Bin {
 	return b
 }
 
-// excusable lists the bad classes of requests that went out, timeouts first.
+// excusable lists the bad classes that are not the generator's own, timeouts first.
 func excusable() []record.Class {
 	classes := []record.Class{record.Timeout}
 	for _, c := range record.Classes() {
-		if !c.Good() && c != record.Timeout && c != record.Unsent {
+		if !c.Good() && !c.Own() && c != record.Timeout {
 			classes = append(classes, c)
 		}
 	}
@@ -67,12 +69,16 @@ func excusable() []record.Class {
 }
 
 // excuse moves n requests out of a bad cell into a good one, with the mean response time of
-// the cell.
+// the cell. Where none of them went out nothing is known of what the target would have taken: then it is none.
 func excuse(c *record.Cell, n uint64) record.Cell {
 	good := *c
 	good.Class, good.Count = record.OK, n
 	good.Response, good.Unlagged, good.Service = new(record.Hist), nil, nil
-	good.Response.AddN(c.Response.Sum()/time.Duration(c.Response.Total()), n)
+	took := time.Duration(0)
+	if sent := c.Response.Total(); sent > 0 {
+		took = c.Response.Sum() / time.Duration(sent)
+	}
+	good.Response.AddN(took, n)
 	c.Count -= n
 	return good
 }

@@ -109,6 +109,8 @@ func (t *Trial) loadMetric(ref Ref, rs []run, request int, sum sum) Value {
 		return t.availableWindows(rs, request, ref.Args[0], ref.Args[1])
 	case "downtime":
 		return t.downtime(rs)
+	case "affordable":
+		return t.affordable(rs, ref.Args[0])
 	case "balance":
 		return t.balance(rs)
 	}

@@ -44,6 +44,10 @@ func total(xs []uint64) (n uint64) {
 // the phase. Windows slide on the grid of 100 ms; one without requests is no data.
 func (t *Trial) worst(rs []run, request int, w float64) Value {
 	due, good := t.series(request)
+	return worst(due, good, rs, w)
+}
+
+func worst(due, good []uint64, rs []run, w float64) Value {
 	n, lowest, found := windowBins(w), 1.0, false
 	for _, r := range rs {
 		var d, g uint64

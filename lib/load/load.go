@@ -48,6 +48,13 @@ type Plan struct {
 
 	Engine Engine `json:"engine,omitempty"` // "": by the rate
 
+	// Part is what of the schedule is to be sent, beside other agents, and At the zero that they agreed upon: nanoseconds since 1970 on the clock
+	// of the agents' machine; 0: as soon as may be. [Plan.Zero] reads it. Connections are the part's own.
+	Part Part  `json:"part,omitzero"`
+	At   int64 `json:"at,omitempty"`
+
+	Results *Results `json:"results,omitempty"` // every request is to be written down; nil: none is
+
 	Env map[string]string `json:"env,omitempty"` // .Env in templates
 
 	// Keys bounds how many keys .Key gives; 0: one for each number.
@@ -61,6 +68,9 @@ type TLS struct {
 	ServerName string `json:"server_name,omitempty"` // that its certificate is for; "": the ingress's host
 	Insecure   bool   `json:"insecure,omitempty"`    // any certificate will do
 }
+
+// MaxRedirects is how many redirects a request can be told to follow.
+const MaxRedirects = 10
 
 // An Engine is a way to send load. The results are of one kind.
 type Engine string
@@ -95,7 +105,7 @@ type Expect struct {
 // A Generator sends a plan's requests.
 type Generator interface {
 	// Generate sends every request of the plan when it is due and emits one sample for each, from
-	// any goroutine. It calls started with the wall-clock time of zero, before the first
+	// any goroutine: emit never waits long. It calls started with the wall-clock time of zero, before the first
 	// request. It returns when every request has its sample, or soon after ctx is done. In a closed loop samples say
 	// whose they are, and when that user's next request is due.
 	Generate(ctx context.Context, p Plan, started func(zero time.Time), emit func(record.Sample)) error
@@ -105,6 +115,12 @@ type Generator interface {
 type Gauge interface {
 	// Peak is the most requests that were open at once in the latest Generate.
 	Peak() int
+}
+
+// A Chooser is a [Generator] that knows how it sent.
+type Chooser interface {
+	// Chosen is the engine of the latest Generate.
+	Chosen() Engine
 }
 
 // Check reports what makes the plan one that cannot be sent.
@@ -117,10 +133,22 @@ func (p Plan) Check() error {
 		return fmt.Errorf("timeout %v: must be above 0", p.Timeout)
 	case len(p.Requests) == 0:
 		return fmt.Errorf("no requests")
+	case p.Part.Of < 0 || p.Part.Index < 0 || p.Part.Index >= max(p.Part.Of, 1):
+		return fmt.Errorf("part %d of %d: must be from 0 and below that", p.Part.Index, p.Part.Of)
+	case p.Part.Of > 1 && (p.Schedule.Closed() || len(p.Sessions) > 0 || len(p.Verify) > 0):
+		return fmt.Errorf("users, sessions and what is read back cannot be sent in parts")
 	case p.Connections <= 0:
 		return fmt.Errorf("%d connections: must be above 0", p.Connections)
 	case p.Schedule.Closed() && (len(p.Sessions) > 0 || len(p.Verify) > 0 || p.Keys > 0):
 		return fmt.Errorf("users with sessions, verification or keys: these are functions of a request's number, and when a user sends is not")
+	case p.Redirects < 0 || p.Redirects > MaxRedirects:
+		return fmt.Errorf("%d redirects to follow: must be from 0 to %d", p.Redirects, MaxRedirects)
+	}
+	if err := p.TLS.Check(); err != nil {
+		return fmt.Errorf("certificates to trust: %w", err)
+	}
+	if p.Results != nil {
+		return p.Results.check()
 	}
 	return nil
 }

@@ -48,6 +48,8 @@ type Trial struct {
 	Order int // from 1: its place in the run
 	Seed  int64
 	Load  load.Plan
+	// Agents is how many of them send the load side by side; 0 counts as 1.
+	Agents int
 	// Capacity is the search that the load is, nil for none. Load then is its longest hold: at the highest rate.
 	Capacity *scenario.Capacity
 	Steps    []Step // in the order of their times; last those that wait for something
@@ -86,7 +88,7 @@ func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
 		}
 		trials[i] = Trial{
 			Arm: arm.Name, Block: n, Order: (n-1)*len(order) + i + 1, Seed: seed,
-			Load: p.load(arm, seed), Capacity: s.Load.Capacity, Steps: steps,
+			Load: p.load(arm, seed), Agents: s.Load.Agents, Capacity: s.Load.Capacity, Steps: steps,
 		}
 	}
 	return trials, nil
@@ -105,12 +107,24 @@ func (p *Plan) load(arm scenario.Arm, seed int64) load.Plan {
 	for _, v := range p.Scenario.Verify {
 		verify = append(verify, v.Verify)
 	}
-	return load.Plan{
+	return withClient(l.Client, load.Plan{
 		Verify: verify, Keys: l.Keys,
 		Schedule: when, Timeout: l.Timeout, Ingress: arm.Ingress.String(), Requests: l.Requests, Sessions: l.Sessions,
 		NodeHeader: arm.NodeHeader, AttemptsHeader: arm.Attempts, Seed: seed,
 		Connections: inflight(when, l.Timeout), Env: arm.Env,
+	})
+}
+
+// withClient is a load that is sent as the scenario says.
+func withClient(c scenario.Client, p load.Plan) load.Plan {
+	if c.Connections > 0 {
+		p.Connections = c.Connections
 	}
+	p.NoKeepAlive, p.MaxAge, p.HTTP2, p.Redirects, p.Engine = c.NoKeepAlive, c.MaxAge, c.HTTP2, c.Redirects, c.Generator
+	if t := c.TLS; t != nil {
+		p.TLS = &load.TLS{CA: t.Certificates, ServerName: t.ServerName, Insecure: t.Insecure}
+	}
+	return p
 }
 
 // inflight is how many requests can be open at once if the target answers none at the highest rate, and a

@@ -36,17 +36,25 @@ type Sample struct {
 }
 
 // OwnLag is what the generator itself added: how late it came to the request, and from then on sent − the moment a
-// connection was free. What lies between the two, the target held.
-func (s Sample) OwnLag() time.Duration {
-	if s.Sent == None {
-		return 0
-	}
+// connection was free. What lies between the two, the target held. Of a request that never went out it is how late it came to it.
+func (s *Sample) OwnLag() time.Duration {
 	late := max(s.Late, 0)
+	if s.Sent == None {
+		return late
+	}
 	from := s.Due + late
 	if s.Free != None {
 		from = max(from, s.Free)
 	}
 	return late + max(s.Sent-from, 0)
+}
+
+// excused reports whether a bad request might have been a good one but for the generator's own lag.
+func (s *Sample) excused(own, timeout time.Duration) bool {
+	if s.Class.Good() || s.Class.Own() {
+		return false // of what the generator itself spoiled there is another limit
+	}
+	return own > timeout/10 || s.Class == Slow && own > (s.Done-s.Due)/10
 }
 
 // A Bin sums the requests that were due in [Index × Grid, (Index+1) × Grid).
@@ -69,9 +77,14 @@ type Bin struct {
 	Untraced uint64            `json:"untraced,omitempty"`
 
 	// Lag is sent − due. Excused counts bad requests of which the generator's own lag
-	// took more than a tenth of the timeout: a punctual generator might have had an answer.
+	// took more than a tenth of the timeout, or, of class slow, of their response time: a punctual generator might have had an answer in time.
 	Lag     *Hist  `json:"lag,omitempty"`
 	Excused uint64 `json:"excused,omitempty"`
+	// Own is the part of the lag that is the generator's own: [Sample.OwnLag]. From version 3 on.
+	Own *Hist `json:"own,omitempty"`
+
+	// Mask says which requests were good, in a part of a bin on its way to a [Merger]: a bit for each, the lowest of the first byte for the first.
+	Mask []byte `json:"mask,omitempty"`
 }
 
 // Start is the beginning of the bin.
@@ -88,6 +101,17 @@ type Cell struct {
 	Response *Hist         `json:"resp,omitempty"`
 	Unlagged *Hist         `json:"unlag,omitempty"` // response less the generator's own lag
 	Service  *Hist         `json:"svc,omitempty"`   // done − sent
+
+	// Statuses counts the bad requests that were answered, by the status of the answer, rising. From version 3 on.
+	Statuses []StatusCount `json:"st,omitempty"`
+	// Example is one of the bad requests, in few of the cells, on its way from the agent: see [Bin.TakeExamples].
+	Example *Example `json:"ex,omitempty"`
+}
+
+// A StatusCount is how many answers had a status; 0 stands for all that are no status of HTTP, and those beyond the first 16 in one cell.
+type StatusCount struct {
+	Status int    `json:"s"`
+	Count  uint64 `json:"k"`
 }
 
 // IndexOf returns the bin to which a due time belongs.
@@ -126,6 +150,9 @@ func (b *Bin) Rename(name func(string) string) {
 	for _, c := range b.Cells {
 		if c.Node != "" {
 			c.Node = name(c.Node)
+			if c.Example != nil {
+				c.Example.Node = c.Node
+			}
 		}
 		k := key{c.Request, c.Node, c.Class}
 		i, seen := at[k]
@@ -153,12 +180,13 @@ func (c *Cell) merge(o *Cell) {
 	for _, h := range []struct{ to, from **Hist }{
 		{&c.Response, &o.Response}, {&c.Unlagged, &o.Unlagged}, {&c.Service, &o.Service},
 	} {
-		if *h.from == nil {
-			continue
-		}
-		if *h.to == nil {
-			*h.to = new(Hist)
-		}
-		(*h.to).Merge(*h.from)
+		mergeHist(h.to, *h.from)
+	}
+	for _, s := range o.Statuses {
+		c.Statuses = countStatus(c.Statuses, s.Status, s.Count)
+	}
+	sortStatuses(c.Statuses)
+	if e := o.Example; e != nil && (c.Example == nil || e.Seq < c.Example.Seq) {
+		c.Example = e
 	}
 }

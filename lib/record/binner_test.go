@@ -55,6 +55,117 @@ func TestBinnerAccounts(t *testing.T) {
 	}
 }
 
+// Whatever is told, in whatever order, by whichever of the ways and from however many goroutines, the bins are those of
+// the plain way of counting.
+func TestBinnerAgainstTheOracle(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		count := 1 + r.Uint64N(3000)
+		due := rate(50+r.Float64()*20_000, r.Uint64N(200))
+		samples := make([]record.Sample, 0, count)
+		for n := range count {
+			if r.IntN(50) > 0 {
+				samples = append(samples, arbitrary(r, n, due(n)))
+			}
+		}
+		// What comes near the end of the schedule can come first, as it can where answers take long.
+		for i := range samples {
+			k := min(i+r.IntN(1+r.IntN(400)), len(samples)-1)
+			samples[i], samples[k] = samples[k], samples[i]
+		}
+		want := sum(t, func(emit func(record.Bin)) {
+			o := newOracle(due, count, time.Second, emit)
+			for _, s := range samples {
+				o.Add(s)
+			}
+			o.Close()
+		})
+		for what, tell := range map[string]func(b *record.Binner){
+			"one by one": func(b *record.Binner) {
+				for _, s := range samples {
+					if !b.Add(s) {
+						t.Fatalf("sample %d refused", s.Seq)
+					}
+				}
+			},
+			"batches": func(b *record.Binner) {
+				for i, s := range samples {
+					s.Due = 0 // it is the schedule's to say
+					b.Put(s)
+					if i%500 == 0 {
+						b.Flush()
+					}
+				}
+			},
+			"goroutines": func(b *record.Binner) {
+				var all sync.WaitGroup
+				for w := range 8 {
+					all.Go(func() {
+						for i := w; i < len(samples); i += 8 {
+							b.Put(samples[i])
+							if i%97 == 0 {
+								b.Put(samples[i])
+								b.Flush()
+							}
+						}
+					})
+				}
+				all.Wait()
+			},
+		} {
+			got := sum(t, func(emit func(record.Bin)) {
+				b := record.NewBinner(due, count, time.Second, func(b record.Bin) { b.TakeExamples(); emit(b) })
+				tell(b)
+				b.Flush()
+				if told, _ := b.Counts(); told != uint64(len(samples)) {
+					t.Errorf("%s: %d of %d samples counted", what, told, len(samples))
+				}
+				b.Close()
+			})
+			if !slices.Equal(got, want) {
+				t.Fatalf("seed %d, %s: bins\n%s\nwant\n%s", seed, what, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
+}
+
+// arbitrary is any outcome of request n.
+func arbitrary(r *rand.Rand, n uint64, due time.Duration) record.Sample {
+	s := record.Sample{Seq: n, Due: due, Request: r.IntN(3), Sent: record.None, Free: record.None, Done: due + time.Duration(r.Uint64()>>(20+r.UintN(44)))}
+	s.Class = []record.Class{record.OK, record.OK, record.OK, record.Wrong, record.Timeout, record.Refused, record.Local}[r.IntN(7)]
+	if s.Class != record.Local {
+		s.Sent = due + time.Duration(r.IntN(300))*time.Millisecond
+		if r.IntN(4) == 0 {
+			s.Free = due + time.Duration(r.IntN(300))*time.Millisecond
+		}
+		if r.IntN(4) == 0 {
+			s.Late = time.Duration(r.IntN(300)-10) * time.Millisecond
+		}
+	}
+	if s.Class == record.Wrong {
+		s.Status = []int{500, 502, 404}[r.IntN(3)]
+	}
+	name := func() string { return []string{"", "a", "b", strings.Repeat("x", 200), "\xff"}[r.IntN(5)] }
+	s.Node, s.Traced = name(), r.IntN(3) > 0
+	for range r.IntN(4) {
+		s.Tried = append(s.Tried, name())
+	}
+	return s
+}
+
+// sum runs what emits bins, and returns those as they are written, in order.
+func sum(t *testing.T, f func(emit func(record.Bin))) []string {
+	t.Helper()
+	var bins []record.Bin
+	f(func(b record.Bin) { bins = append(bins, b) })
+	slices.SortFunc(bins, func(a, b record.Bin) int { return a.Index - b.Index })
+	all := make([]string, len(bins))
+	for i := range bins {
+		all[i] = string(toJSON(t, &bins[i]))
+	}
+	return all
+}
+
 // checkBins compares bins with a count by hand.
 func checkBins(t *testing.T, bins []record.Bin, class []record.Class, due func(uint64) time.Duration) {
 	t.Helper()
@@ -255,6 +366,62 @@ func TestBinnerIsSafeForConcurrentUse(t *testing.T) {
 	b.Close()
 	if total != n {
 		t.Errorf("%d requests in the bins, want %d", total, n)
+	}
+}
+
+// What was put is in no bin until it is flushed, and in all of them then; who watches sees each request once.
+func TestPutAndFlush(t *testing.T) {
+	due := rate(1000, 0)
+	var bins []record.Bin
+	b := record.NewBinner(due, 200, time.Second, func(b record.Bin) { bins = append(bins, b) })
+	seen := make(map[uint64]time.Duration)
+	b.Watch(func(s *record.Sample) {
+		if _, twice := seen[s.Seq]; twice {
+			t.Errorf("request %d is seen twice", s.Seq)
+		}
+		seen[s.Seq] = s.Due
+	})
+	for n := range uint64(150) {
+		b.Put(record.Sample{Seq: n, Class: record.OK})
+	}
+	if len(bins) != 0 {
+		t.Errorf("%d bins before Flush", len(bins))
+	}
+	b.Put(record.Sample{Seq: 200})
+	b.Put(record.Sample{Seq: 7})
+	b.Flush()
+	if len(bins) != 1 || bins[0].Good != 100 {
+		t.Errorf("bins %+v", bins)
+	}
+	if told, refused := b.Counts(); told != 150 || refused != 2 {
+		t.Errorf("%d told, %d refused", told, refused)
+	}
+	b.Close()
+	if len(bins) != 2 || bins[1].Good != 50 || bins[1].Due != 100 {
+		t.Errorf("bins %+v", bins)
+	}
+	if told, _ := b.Counts(); told != 150 || len(seen) != 150 || seen[149] != due(149) {
+		t.Errorf("after Close: %d told, %d seen", told, len(seen))
+	}
+}
+
+// Nothing is allocated for a sample, only for a bin.
+func TestPutAllocates(t *testing.T) {
+	const n = 100_000
+	due := rate(100_000, 0)
+	b := record.NewBinner(due, n, time.Second, func(record.Bin) {})
+	seq := uint64(0)
+	put := func() {
+		for range 1000 {
+			b.Put(record.Sample{Seq: seq, Class: record.OK, Node: "a", Sent: due(seq), Free: record.None, Done: due(seq) + time.Duration(seq), Tried: nil, Traced: true})
+			seq++
+		}
+	}
+	for range 30 {
+		put()
+	}
+	if per := testing.AllocsPerRun(60, put) / 1000; per > 0.01 && !raced {
+		t.Errorf("%v allocations for a sample", per)
 	}
 }
 

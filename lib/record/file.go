@@ -24,6 +24,8 @@ type line struct {
 	Fault     *Fault     `json:"fault,omitempty"`
 	Writes    *Writes    `json:"writes,omitempty"`
 	History   *History   `json:"history,omitempty"`
+	Failure   *Example   `json:"failure,omitempty"`
+	Slow      *Example   `json:"slow,omitempty"`
 	Problem   *string    `json:"problem,omitempty"`
 	Generator *Generator `json:"generator,omitempty"` // the last line: without it the file is cut off
 }
@@ -60,6 +62,12 @@ func (r *Recording) Write(w io.Writer) error {
 	}
 	for i := range r.Histories {
 		errs = append(errs, put(line{History: &r.Histories[i]}))
+	}
+	for i := range r.Failures {
+		errs = append(errs, put(line{Failure: &r.Failures[i]}))
+	}
+	for i := range r.Slowest {
+		errs = append(errs, put(line{Slow: &r.Slowest[i]}))
 	}
 	for i := range r.Problems {
 		errs = append(errs, put(line{Problem: &r.Problems[i]}))
@@ -98,27 +106,12 @@ func Read(src io.Reader) (*Recording, error) {
 					return nil, fmt.Errorf("line %d: %w", n, err)
 				}
 			}
-		case l.Hold != nil:
-			r.Holds = append(r.Holds, *l.Hold)
-		case l.Bin != nil && len(r.Holds) > 0:
-			h := &r.Holds[len(r.Holds)-1]
-			h.Bins = append(h.Bins, *l.Bin)
-		case l.Bin != nil:
-			r.Bins = append(r.Bins, *l.Bin)
-		case l.Event != nil:
-			r.Events = append(r.Events, *l.Event)
-		case l.Fault != nil:
-			r.Faults = append(r.Faults, *l.Fault)
-		case l.Writes != nil:
-			r.Writes = append(r.Writes, *l.Writes)
-		case l.History != nil:
-			r.Histories = append(r.Histories, *l.History)
-		case l.Problem != nil:
-			r.Problems = append(r.Problems, *l.Problem)
 		case l.Generator != nil:
 			r.Generator, whole = *l.Generator, true
 		default:
-			return nil, fmt.Errorf("line %d: nothing that this program knows", n)
+			if !r.take(&l) {
+				return nil, fmt.Errorf("line %d: nothing that this program knows", n)
+			}
 		}
 	}
 	if err := s.Err(); err != nil {
@@ -128,6 +121,36 @@ func Read(src io.Reader) (*Recording, error) {
 		return nil, errors.New("recording is cut off: it has no first or no last line")
 	}
 	return r, nil
+}
+
+// take adds what a line between the first and the last has, and reports false if that is nothing.
+func (r *Recording) take(l *line) bool {
+	switch {
+	case l.Hold != nil:
+		r.Holds = append(r.Holds, *l.Hold)
+	case l.Bin != nil && len(r.Holds) > 0:
+		h := &r.Holds[len(r.Holds)-1]
+		h.Bins = append(h.Bins, *l.Bin)
+	case l.Bin != nil:
+		r.Bins = append(r.Bins, *l.Bin)
+	case l.Event != nil:
+		r.Events = append(r.Events, *l.Event)
+	case l.Fault != nil:
+		r.Faults = append(r.Faults, *l.Fault)
+	case l.Writes != nil:
+		r.Writes = append(r.Writes, *l.Writes)
+	case l.History != nil:
+		r.Histories = append(r.Histories, *l.History)
+	case l.Failure != nil:
+		r.Failures = append(r.Failures, *l.Failure)
+	case l.Slow != nil:
+		r.Slowest = append(r.Slowest, *l.Slow)
+	case l.Problem != nil:
+		r.Problems = append(r.Problems, *l.Problem)
+	default:
+		return false
+	}
+	return true
 }
 
 // oneRate makes the schedule of a header of version 1 or 2, which has one rate, or 0 where a search set it.

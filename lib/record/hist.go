@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"sort"
 	"time"
@@ -134,6 +135,12 @@ func (h *Hist) Rank(k uint64) (time.Duration, bool) {
 		k -= n
 	}
 	return h.max, true
+}
+
+// Quantile returns the value of rank ⌈q · Total⌉, q from above 0 to 1; false if the histogram is empty.
+func (h *Hist) Quantile(q float64) (time.Duration, bool) {
+	n := h.Total()
+	return h.Rank(min(max(uint64(math.Ceil(q*float64(n)-1e-9)), 1), n))
 }
 
 // middle is the value that stands for a bucket, never outside what was counted.

@@ -25,6 +25,7 @@ type OpenBinner struct {
 	samples map[int][]Sample // by bin
 	told    uint64
 	refused uint64
+	slow    slowest
 }
 
 // NewOpenBinner makes an OpenBinner for users, of which first says when the first request of each is due, [None] for one that never comes. It
@@ -100,11 +101,30 @@ func (b *OpenBinner) complete() [][]Sample {
 func (b *OpenBinner) sum(samples []Sample) {
 	slices.SortFunc(samples, func(a, b Sample) int { return cmp.Or(cmp.Compare(a.Due, b.Due), cmp.Compare(a.Seq, b.Seq)) })
 	due := func(n uint64) time.Duration { return samples[n].Due }
-	one := NewBinner(due, uint64(len(samples)), b.timeout, b.emit)
+	one := NewBinner(due, uint64(len(samples)), b.timeout, func(bin Bin) {
+		for i := range bin.Cells {
+			if e := bin.Cells[i].Example; e != nil {
+				e.Seq = samples[e.Seq].Seq
+			}
+		}
+		b.emit(bin)
+	})
+	b.mu.Lock()
+	for n := range samples {
+		b.slow.note(&samples[n])
+	}
+	b.mu.Unlock()
 	for n, s := range samples {
 		s.Seq = uint64(n)
 		one.Add(s)
 	}
+}
+
+// Slowest returns the slowest requests of the bins that were emitted: see [Binner.Slowest].
+func (b *OpenBinner) Slowest() []Example {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.slow.examples()
 }
 
 // Close accounts for the request that a user has begun and nobody told of as [Unsent], and emits what is left. It does not count as told.

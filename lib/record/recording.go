@@ -7,7 +7,8 @@ import (
 )
 
 // Version is the version of the recording's format. A reader takes this one and those before it: 2 added what was
-// read back, 3 the schedule, where there was one rate.
+// read back; 3 the schedule, where there was one rate, the generator's own lag, the statuses of bad answers, examples, and what the generator
+// found out about itself.
 const Version = 3
 
 // A Header is what was planned for a trial, and when its clock began.
@@ -142,16 +143,6 @@ func (f *Fault) Proven() bool {
 	return true
 }
 
-// Generator is what the load generator says of itself at the end of a trial.
-type Generator struct {
-	Scheduled uint64        `json:"scheduled"` // of a closed loop what was begun
-	Counted   uint64        `json:"counted"`   // requests with an outcome; must equal Scheduled
-	CPU       time.Duration `json:"cpu"`       // user and system time
-	MaxRSS    uint64        `json:"max_rss"`   // bytes
-	Inflight  int           `json:"inflight"`
-	Complete  bool          `json:"complete"` // the whole schedule was run
-}
-
 // A Recording is everything that is known of one trial. Analysis starts from it
 // and from nothing else.
 type Recording struct {
@@ -162,6 +153,8 @@ type Recording struct {
 	Faults    []Fault
 	Writes    []Writes // one for each request that the scenario verifies
 	Histories []History
+	Failures  []Example // at most [MaxFailures] of measured load, by number, spread over class, node and phase; none of a search
+	Slowest   []Example // the [MaxSlowest] slowest of the answered requests of measured load, the slowest first; none of a search
 	Generator Generator
 
 	// Problems are reasons why the trial cannot be trusted, found while it ran: a target that

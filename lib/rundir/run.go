@@ -108,6 +108,11 @@ type Trial struct {
 	Metrics  map[string]Value `json:"metrics"`
 	Holds    []Hold           `json:"holds,omitempty"`  // of a search for capacity, in the order in which they were tried
 	Writes   []Writes         `json:"writes,omitempty"` // what was read back after the load
+
+	Generator *Generator    `json:"generator,omitempty"`
+	Statuses  []StatusCount `json:"statuses,omitempty"`
+	Failures  []Example     `json:"failures,omitempty"`
+	Slowest   []Example     `json:"slowest,omitempty"`
 }
 
 // Writes is what was found when one request's writes were read back.
@@ -154,6 +159,25 @@ type Load struct {
 	Timeout  float64  `json:"timeout"`
 	Requests []string `json:"requests"`
 	Capacity *Search  `json:"capacity,omitempty"` // then rate and for are 0
+	Client   *Client  `json:"client,omitempty"`
+}
+
+// Client is how the load was sent, where the scenario says it.
+type Client struct {
+	Connections int     `json:"connections,omitempty"`
+	KeepAlive   bool    `json:"keepalive"`
+	MaxAge      float64 `json:"max_age,omitempty"`
+	HTTP2       bool    `json:"http2"`
+	TLS         *TLS    `json:"tls,omitempty"`
+	Redirects   int     `json:"follow_redirects,omitempty"`
+	Generator   string  `json:"generator,omitempty"`
+}
+
+// TLS is how an https ingress was talked to.
+type TLS struct {
+	CA         string `json:"ca,omitempty"` // the file's path
+	ServerName string `json:"server_name,omitempty"`
+	Insecure   bool   `json:"insecure"`
 }
 
 // A Model says who decides when requests are sent.

@@ -85,6 +85,10 @@ func notes() map[string]string {
 		"Load.stages":           "where measured load is not one rate: a rate, a ramp to another one, a sine by a swing and a period, or users",
 		"Load.arrivals":         "poisson, else uniform",
 		"Load.capacity":         "the load is a search for the highest rate; then rate and for are 0",
+		"Load.client":           "how the load was sent; absent: as by default",
+		"Client.connections":    "at most; of streams with http2; absent: as many as could be needed",
+		"Client.max_age":        "of a connection; absent: any",
+		"Client.generator":      "what sent it; absent: by the rate",
 		"Trial.holds":           "of a search for capacity, in the order in which they were tried",
 		"Search.while":          "the condition that a hold must meet",
 		"Search.hold":           "how long each rate is held",
@@ -140,6 +144,7 @@ func notes() map[string]string {
 		"Provenance.notes":      "what was rewritten in the Compose files",
 	}
 	maps.Copy(all, writeNotes())
+	maps.Copy(all, generatorNotes())
 	return all
 }
 

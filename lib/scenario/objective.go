@@ -140,8 +140,13 @@ func (c *checker) metric(m slo.Metric) slo.Metric {
 	if m.Ref.Phase != analysis.Whole {
 		c.phase(m, arm)
 	}
+	if (m.Ref.Metric == "floor" || m.Ref.Metric == "loss_over_floor") && arm.Health == nil {
+		c.wrongAt(c.word(m, m.Ref.Metric), "%s needs to know what the balancer's health check is set to", m.Ref.Metric).
+			expect("health_check in target, such as health_check: {interval: 500ms, timeout: 250ms, fails: 2}")
+	}
 	needs := map[string]struct{ header, key string }{
 		"detection": {arm.Attempts, "attempts_header"}, "balance": {arm.NodeHeader, "node_header"},
+		"rebalanced": {arm.NodeHeader, "node_header"},
 	}
 	if n, ok := needs[m.Ref.Metric]; ok && n.header == "" {
 		c.wrongAt(c.word(m, m.Ref.Metric), "%s needs a header that the target does not name", m.Ref.Metric).

@@ -82,6 +82,7 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 		s.Load = b.load(load)
 	}
 	b.arms(s, top)
+	b.encrypted(s, load)
 	b.baseline(s, top)
 	b.verify(s, top)
 	b.ofUsers(s, top, load)
@@ -230,10 +231,8 @@ func (b *builder) ingress(i item) *url.URL {
 	}
 	port, err := strconv.Atoi(u.Port())
 	switch {
-	case u.Scheme == "https":
-		b.lacks(i.node, "a target that speaks https").expect("%s", ingress)
-	case u.Scheme != "http":
-		b.wrong(i.node, "%s is not spoken here", quote(u.Scheme)).expect("%s", ingress)
+	case u.Scheme != "http" && u.Scheme != "https":
+		b.wrong(i.node, "%s is not spoken here", quote(u.Scheme)).near(u.Scheme, []string{"http", "https"}).expect("%s", ingress)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
 		b.wrong(i.node, "%s is more than an address", quote(text)).expect("%s; paths stand in the requests", ingress)
 	case !hostPattern.MatchString(u.Hostname()):

@@ -244,14 +244,19 @@ func (r *reader) wrong(n *yaml.Node, format string, args ...any) *Error {
 }
 
 func (r *reader) wrongAt(p place, format string, args ...any) *Error {
-	e := &Error{
-		File: r.file, Line: p.line, Column: p.column, Length: p.length,
-		Msg: fmt.Sprintf(format, args...), Source: r.src.line(p.line), Above: r.src.line(p.line - 1),
-	}
+	e := r.place(p)
+	e.Msg = fmt.Sprintf(format, args...)
 	if len(r.errs) < maxFound {
 		r.errs = append(r.errs, e)
 	}
 	return e
+}
+
+// place is an error there, without what is wrong.
+func (r *reader) place(p place) *Error {
+	return &Error{
+		File: r.file, Line: p.line, Column: p.column, Length: p.length, Source: r.src.line(p.line), Above: r.src.line(p.line - 1),
+	}
 }
 
 // want reports a value of the wrong kind.

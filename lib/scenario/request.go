@@ -19,6 +19,8 @@ func (b *builder) load(f *fields) Load {
 		Schedule: b.schedule(f), Timeout: f.duration("timeout", DefaultTimeout),
 		Keys:     uint64(get(f, "keys", int64(0))),
 		Capacity: b.search(f),
+		Client:   b.client(f),
+		Agents:   int(get(f, "agents", int64(1))),
 	}
 	named := make(map[string]*yaml.Node)
 	once := func(what, name string, n *yaml.Node, instead string) {
@@ -47,6 +49,12 @@ func (b *builder) load(f *fields) Load {
 		}
 		once("requests", one.Name, i.node, "another name, or a weight")
 		l.Requests = append(l.Requests, one)
+	}
+	if l.Agents > 1 && l.Schedule.Closed() {
+		b.wrong(f.valueOf("agents"), "the users of a closed loop cannot be shared out among %d agents", l.Agents).expect("agents: 1, or stages with rates")
+	}
+	if l.Agents > 1 && len(l.Sessions) > 0 {
+		b.wrong(f.valueOf("agents"), "the steps of a session cannot be shared out among %d agents", l.Agents).expect("agents: 1, or requests without steps")
 	}
 	if n := len(l.Requests); n > maxRequests {
 		b.wrong(b.head(f.valueOf("requests")), "there are %d requests, steps counted", n).expect("at most %d", maxRequests)

@@ -70,10 +70,12 @@ type HealthCheck struct {
 type Load struct {
 	Schedule schedule.Schedule // when; of a search the warm-up alone
 	Timeout  time.Duration
+	Agents   int            // processes that send it side by side
 	Keys     uint64         // how many keys .Key gives; 0: one for each request or session
 	Requests []load.Request // the steps of sessions among them
 	Sessions []load.Session
 	Capacity *Capacity // nil: Schedule says it
+	Client   Client    // how it is sent
 }
 
 // A Capacity is a search for the highest rate, instead of a rate.

@@ -218,7 +218,7 @@ func TestFull(t *testing.T) {
 
 	body := `{"deep":{"a":"<b>"},"id":"{{.Key}}","n":[1,2.5,true,null,"yes","2001-01-01",15]}`
 	empty := ""
-	checkEqual(t, "load", s.Load, scenario.Load{Schedule: schedule.Constant(100, 0, 90*time.Second), Timeout: 500 * time.Millisecond, Requests: []load.Request{
+	checkEqual(t, "load", s.Load, scenario.Load{Schedule: schedule.Constant(100, 0, 90*time.Second), Timeout: 500 * time.Millisecond, Agents: 1, Requests: []load.Request{
 		{Name: "GET /", Weight: 1, Method: "GET", Path: "/"},
 		{Name: "PUT /kv/{{.Key}}", Weight: 1, Method: "PUT", Path: "/kv/{{.Key}}"},
 		{
@@ -281,8 +281,14 @@ func TestDefaults(t *testing.T) {
 	s := parse(t, "testdata/valid/smallest.yaml")
 	checkWhole(t, s)
 	checkEqual(t, "defaults",
-		[]any{len(s.Arms), s.Arms[0].Name, s.Baseline, s.Repeats, s.Seed, s.Load.Schedule.Warmup, s.Load.Timeout, s.Arms[0].Ready, s.Engine},
-		[]any{1, "target", "", 6, int64(1), 5 * time.Second, 5 * time.Second, scenario.Ready{Within: time.Minute}, ""})
+		[]any{len(s.Arms), s.Arms[0].Name, s.Baseline, s.Repeats, s.Seed, s.Load.Schedule.Warmup, s.Load.Timeout, s.Arms[0].Ready, s.Engine, s.Load.Agents},
+		[]any{1, "target", "", 6, int64(1), 5 * time.Second, 5 * time.Second, scenario.Ready{Within: time.Minute}, "", 1})
+}
+
+func TestAgents(t *testing.T) {
+	s := parse(t, "testdata/valid/agents.yaml")
+	checkWhole(t, s)
+	checkEqual(t, "agents", s.Load.Agents, 4)
 }
 
 func checkEqual[T any](t *testing.T, what string, got, want T) {
@@ -367,5 +373,42 @@ func TestRandom(t *testing.T) {
 	checkEqual(t, "its name", nemesis.DrawName(3), "nemesis-4")
 	if none := faults[0].Draws(s.Load.For()); none != nil {
 		t.Errorf("kill draws %v", none)
+	}
+}
+
+// How load is sent, every key of it, and what stands for what is not said.
+func TestClient(t *testing.T) {
+	c := parse(t, "testdata/valid/client.yaml").Load.Client
+	tls := c.TLS
+	if tls == nil {
+		t.Fatal("no TLS")
+	}
+	checkEqual(t, "tls", []any{tls.CA, tls.ServerName, tls.Insecure}, []any{"certs/ca.pem", "shop.example", false})
+	if e := tls.WrongCA("not there"); e.Error() != "testdata/valid/client.yaml:16:13: not there" || e.Source == "" {
+		t.Errorf("%+v", e)
+	}
+	said := "HTTP/2, certificates signed by those in certs/ca.pem, certificate of shop.example, at most 64 streams, " +
+		"connections at most 1m30s old, up to 10 redirects followed, by turbo"
+	if c.String() != said {
+		t.Errorf("%s\nwant %s", c, said)
+	}
+	c.TLS = nil
+	checkEqual(t, "client", c, scenario.Client{Connections: 64, MaxAge: 90 * time.Second, HTTP2: true, Redirects: 10, Generator: load.Turbo})
+	checkEqual(t, "nothing said", parse(t, "testdata/valid/smallest.yaml").Load.Client, scenario.Client{})
+	other := `
+version: 1
+name: other
+target: {compose: compose.yaml, ingress: "https://lb"}
+load: {rate: 10/s, for: 1s, requests: [GET /], keepalive: false, tls: {insecure: true}, follow_redirects: 2, http2: false, connections: 5}
+`
+	s, err := scenario.Parse("other.yaml", []byte(other), kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Load.Client.String(); got != "any certificate, at most 5 connections, a connection for each request, up to 2 redirects followed" {
+		t.Error(got)
+	}
+	if s.Arms[0].Ingress.String() != "https://lb" {
+		t.Error(s.Arms[0].Ingress)
 	}
 }

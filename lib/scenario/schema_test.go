@@ -97,7 +97,7 @@ func TestSchemaTakesWhatParseTakes(t *testing.T) {
 var beyond = []string{
 	"alias", "bracket", "braces", "colon", "complex", "double-slash", "duplicate", "indentation", "list-item", "merge", "not-utf8", "quote-open", "tab", "tag", "two-documents",
 	"unknown-anchor", "unquoted", "template-first", "crlf", "control-character", "only-comments",
-	"and", "arm-is", "arm-missing", "arm-unknown", "at-late", "balance", "baseline", "class", "compose-missing", "detection", "fault-metric", "fault-twice",
+	"and", "arm-is", "arm-missing", "arm-unknown", "at-late", "balance", "baseline", "class", "compose-missing", "detection", "floor", "fault-metric", "fault-twice",
 	"fault-unknown", "folded", "ingress", "json-nan", "literal", "margin", "metric", "minus", "objective-ratio-limit", "objective-twice", "operator-wrong", "phase", "pick-and-replica",
 	"quoted", "recovery", "request-body-and-json", "request-captured", "request-env", "request-space", "request-template", "request-twice", "request-unknown",
 	"after-chain", "after-circle", "after-drawn", "after-itself", "after-never", "after-nobody", "after-phase", "after-random", "after-too", "after-unknown",
@@ -110,7 +110,7 @@ var beyond = []string{
 	"session-capture-both", "session-capture-match", "session-captured", "session-env", "session-never", "session-too-many", "session-twice",
 	"sweep-and", "sweep-arm", "sweep-baseline", "sweep-name", "sweep-twice", "capacity-and-for", "capacity-verify", "capacity-backwards", "capacity-faults", "capacity-few",
 	"capacity-hold", "capacity-of", "while-", "search-metric", "rate-without", "mutation-arm", "mutation-changes",
-	"request-without-time", "restart-for", "scale-refused", "scale-without-to", "units", "rate-zero", "duration-too-long",
+	"agents-sessions", "agents-users", "agents-verify", "request-without-time", "restart-for", "scale-refused", "scale-without-to", "tls-ca-and", "tls-without", "units", "rate-zero", "duration-too-long",
 }
 
 func TestSchemaRefusesStructure(t *testing.T) {

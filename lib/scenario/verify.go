@@ -14,6 +14,9 @@ import (
 
 // verify reads what is read back after the load.
 func (b *builder) verify(s *Scenario, top *fields) {
+	if s.Load.Agents > 1 && top.has("verify") {
+		b.wrong(b.head(top.valueOf("verify")), "what %d agents wrote cannot be read back: each knows of its own requests alone", s.Load.Agents).expect("load without agents, or no verify")
+	}
 	sound := len(b.errs) == 0 // else requests may be missing because they are wrong
 	seen := make(map[string]*yaml.Node)
 	for _, i := range get[[]item](top, "verify", nil) {

@@ -24,7 +24,7 @@ var (
 	block       = text{what: "text", loose: true, lines: true}
 	urlPath     = text{what: "a path", pattern: regexp.MustCompile(`^/([^/\s]\S*)?$`), hint: "a path, such as /healthz"}
 	template    = text{what: "a path", pattern: regexp.MustCompile(`^/`), hint: "a path, such as /items or \"/items/{{.Key}}\"; load goes to the target's ingress and nowhere else"}
-	ingress     = text{what: "an address", hint: "http://SERVICE:PORT, such as http://lb:8080"}
+	ingress     = text{what: "an address", hint: "http://SERVICE:PORT or https://SERVICE:PORT, such as http://lb:8080"}
 	nonEmpty    = regexp.MustCompile(`.`)
 )
 
@@ -144,7 +144,7 @@ func loadKeys() *keys {
 			"to": "to in a stage: stages: [{rate: 100/s, to: 400/s, for: 60s}]", "swing": "swing in a stage: stages: [{rate: 100/s, swing: 50/s, period: 20s, for: 60s}]",
 			"period": "period beside swing in a stage: stages: [{rate: 100/s, swing: 50/s, period: 20s, for: 60s}]",
 		},
-		list: []key{
+		list: append([]key{
 			{name: "rate", doc: "requests sent, on schedule however slow the answers are", form: rate{maxRate}, group: "rate"},
 			{name: "stages", doc: "instead of a rate: ramps, sines, several rates, or users, one after the other", group: "rate", form: many{
 				of: stageKeys(), what: "a list of stages, such as - {rate: 100/s, to: 400/s, for: 30s}", min: 1, max: schedule.MaxStages,
@@ -157,13 +157,9 @@ func loadKeys() *keys {
 			{name: "requests", doc: "what is sent", required: true, form: many{
 				of: requestForm{either{requestLine, requestKeys(false)}, sessionKeys()}, what: "a list of requests, such as - GET /", min: 1, max: maxRequests,
 			}},
-			{name: "connections", later: true},
-			{name: "keepalive", later: true},
-			{name: "http2", later: true},
-			{name: "tls", later: true},
-			{name: "follow_redirects", later: true},
+			{name: "agents", doc: "processes that send it side by side, each its share of the requests", def: "1", form: integer{what: "a whole number", min: 1, max: 16}},
 			{name: "keys", doc: "how many keys {{.Key}} gives, so that several requests share one", def: "one for each request or session", form: integer{what: "a whole number", min: 1, max: 100_000}},
-		},
+		}, clientKeys()...),
 	}
 }
 

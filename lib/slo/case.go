@@ -28,6 +28,7 @@ type judgedCase struct {
 	directed   bool // op is < <= > >=
 	logs       bool
 	lower      bool // the limit is a lower one
+	signed     bool // a metric that can be below 0: a limit of 0 is one like any other
 	strict     bool
 	refused    string // why it cannot be judged at all
 	perBlock   time.Duration
@@ -152,9 +153,10 @@ func (c *judgedCase) mirror(l Expr) {
 	c.est = estimate(c.xs, c.looks)
 	if m, plain := l.(Metric); plain && !c.comparison {
 		spec, _ := analysis.SpecOf(m.Ref.Metric)
-		lo, hi := 0.0, most(spec)
+		c.signed = spec.Signed
+		lo, hi := least(spec), most(spec)
 		if c.lower {
-			lo, hi = -hi, 0
+			lo, hi = -hi, -lo
 		}
 		c.est = c.est.within(lo, hi)
 	}
@@ -250,7 +252,7 @@ func (c *judgedCase) normalNote() string {
 // mustNot reports whether the objective allows no violation at all: a count or a share
 // that must be 0, a ratio that must be 100 %.
 func (c *judgedCase) mustNot() bool {
-	counted := c.unit == analysis.Ratio || c.unit == analysis.Number
+	counted := (c.unit == analysis.Ratio || c.unit == analysis.Number) && !c.signed
 	if c.lower {
 		return c.unit == analysis.Ratio && -c.limit >= 1
 	}

@@ -65,7 +65,8 @@ func TestParseConditionErrors(t *testing.T) {
 		{"p99 > 99%", "p99 > 99%", "compared with", ""},
 		{"1 > 2", "1 > 2", "nothing is measured", ""},
 		{"capacity > 1/s", "capacity", "known only after it", ""},
-		{"affordable > 1", "affordable", "lacks it", ""},
+		{"settling > 1s", "settling", "lacks it", ""},
+		{`floor{fault="x"} > 1`, "floor", "about a fault", ""},
 		{strings.Repeat("p99 > 1s and ", 100) + "p99 > 1s", strings.Repeat("p99 > 1s and ", 100) + "p99 > 1s", "too long", ""},
 	} {
 		_, err := slo.ParseCondition(c.text)

@@ -95,7 +95,15 @@ func (e estimated) within(lo, hi float64) estimated {
 	return e
 }
 
-// most is the largest value that a metric can have; the smallest is 0 for all of them.
+// least is the smallest value that a metric can have.
+func least(s analysis.Spec) float64 {
+	if s.Signed {
+		return math.Inf(-1)
+	}
+	return 0
+}
+
+// most is the largest value that a metric can have.
 func most(s analysis.Spec) float64 {
 	if s.Unit == analysis.Ratio || s.Name == "balance" {
 		return 1
@@ -148,7 +156,7 @@ func EstimateOf(values []analysis.Value, spec analysis.Spec) Estimate {
 		out.Note = fmt.Sprintf("no data in %d of %d trials: %s", missing, len(values), why)
 		return out
 	}
-	e := estimate(xs, nil).within(0, most(spec))
+	e := estimate(xs, nil).within(least(spec), most(spec))
 	out = e.report(spec.Unit, len(xs), func(v float64) float64 { return v })
 	switch {
 	case e.normal:

@@ -108,7 +108,7 @@ func eval(e Expr, block map[string]*analysis.Trial, floors bool) extent {
 // 1 µs for response times.
 func resolution(metric string, rate float64) float64 {
 	switch metric {
-	case "recovery", "failover", "detection":
+	case "recovery", "failover", "detection", "rebalanced":
 		return record.Grid.Seconds()
 	case "first_error", "longest_silence", "downtime":
 		if rate > 0 {

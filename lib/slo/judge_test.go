@@ -220,3 +220,35 @@ func TestDecisions(t *testing.T) {
 		t.Errorf("decisions differ from %s (rewrite with -update):\n%s", golden, got)
 	}
 }
+
+// TestSigned: what can be below 0 is not cut off there, and a limit of 0 is one like any other for it.
+func TestSigned(t *testing.T) {
+	var vs []analysis.Value
+	b := make(blocks)
+	for i := range 8 {
+		tr := analysistest.Trial{
+			Rate: 100, Replicas: 4, Faults: []record.Fault{analysistest.Fault("crash", "kill", "app-1", 5*time.Second, 10*time.Second)},
+			Each: func(s *record.Sample, _ *rand.Rand) {
+				if s.Due >= 5*time.Second && s.Due < 5*time.Second+time.Duration(60+20*i)*ms {
+					s.Class = record.Refused
+				}
+			},
+		}
+		one := analysis.Of(tr.Recording())
+		one.Health = &analysis.HealthCheck{Interval: 500 * ms, Fails: 2} // 18.75 must be lost, and 6 to 20 are
+		vs = append(vs, one.Metric(analysis.Ref{Metric: "loss_over_floor"}))
+		b[i+1] = map[string]*analysis.Trial{"a": one}
+	}
+	spec, _ := analysis.SpecOf("loss_over_floor")
+	if e := slo.EstimateOf(vs, spec); e.Low >= e.Value || e.Value >= e.High || e.High >= 0 || e.Low < -12.75 {
+		t.Errorf("the estimate is %+v", e)
+	}
+	o, err := slo.Parse("a.loss_over_floor <= 0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := slo.Judge(slo.Input{Objectives: []slo.Objective{{Text: "a.loss_over_floor <= 0", Check: o}}, Blocks: b, Repeats: 8})
+	if f := v.Findings[0]; f.Outcome != slo.Pass || vs[7].V <= 0 {
+		t.Errorf("with one trial of eight at %+v: %v, %s", vs[7], f.Outcome, f.Reason)
+	}
+}

@@ -117,6 +117,45 @@ func TestLag(t *testing.T) {
 	checkRun(t, v, slo.Fail, "")
 }
 
+// Whatever an objective is about, where the generator's freeze decides it, it is not judged; be the request late because the generator came
+// late to it or because it took long to send it.
+func TestLagDecides(t *testing.T) {
+	punctual := analysistest.Trial{For: 2 * time.Second, Rate: 100}
+	frozen := punctual
+	frozen.Each = func(s *record.Sample, _ *rand.Rand) {
+		thaw := 1200 * ms
+		if s.Due < 400*ms || s.Due >= thaw {
+			return
+		}
+		s.Late = thaw - s.Due
+		s.Free, s.Sent = thaw+ms, thaw+ms
+		s.Done = s.Sent + 5*ms
+		switch {
+		case s.Late > 700*ms: // no connection came in time
+			s.Class, s.Node, s.Sent, s.Free, s.Done = record.Shed, "", record.None, record.None, s.Due+time.Second
+		case s.Late > 600*ms:
+			s.Class = record.Slow
+		}
+	}
+	b := make(blocks)
+	for i := range 6 {
+		b[i+1] = map[string]*analysis.Trial{"a": analysis.Of(frozen.Recording()), "b": analysis.Of(punctual.Recording())}
+	}
+	for _, check := range []string{
+		"a.availability >= 95%", "a.p99 <= 100ms", "a.p90 <= 100ms", "a.ok_p99 <= 100ms", "a.error_rate <= 2%", "a.mean <= 20ms", "a.worst(1s) >= 95%",
+		"a.available_windows(1s, 99%) >= 99%", "a.downtime <= 50ms", "a.goodput >= 95/s", "a.longest_silence <= 150ms",
+		"a.p90 <= b.p90 * 2", "a.p90 / b.p90 <= 1.5", "a.availability >= b.availability", "a.goodput >= b.goodput", "a.mean / b.mean <= 1.5",
+	} {
+		v := slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, check, 0)}, Blocks: b, Repeats: 6})
+		if v.Outcome != slo.Invalid || !strings.Contains(v.Findings[0].Reason, "lag decides this: ") {
+			t.Errorf("%s: %s, %s", check, v.Outcome, v.Findings[0].Reason)
+		}
+	}
+	// The freeze of one arm does not excuse the other.
+	v := slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, "b.p90 <= 1ms", 0)}, Blocks: b, Repeats: 6})
+	checkRun(t, v, slo.Fail, "")
+}
+
 func TestHolm(t *testing.T) {
 	// Six blocks: the smallest p of one comparison is 1/64, enough for three and not for four.
 	var trials []*analysis.Trial

@@ -31,8 +31,8 @@ const maxDoubts = 2
 const unspoiled = 0.001
 
 // search looks for the highest rate whose hold meets the condition: one load after the other on the same target, each with bins of its own.
-func (r *run) search(ctx context.Context, client *agent.Client, dial string) error {
-	c := r.Plan.Capacity
+func (r *run) search(ctx context.Context, agents agent.Group, dial string) error {
+	c, client := r.Plan.Capacity, agents[0]
 	s := load.Search{From: c.From, To: c.To}
 	quick, err := r.atRest(ctx, client, dial)
 	if err != nil {
@@ -53,7 +53,7 @@ func (r *run) search(ctx context.Context, client *agent.Client, dial string) err
 			r.rec.Holds = append(r.rec.Holds, h)
 			break
 		}
-		if err := r.hold(ctx, client, dial, &h); err != nil {
+		if err := r.hold(ctx, agents, dial, &h); err != nil {
 			return err
 		}
 		r.rec.Holds = append(r.rec.Holds, h)
@@ -78,7 +78,7 @@ func (r *run) since(t time.Time, client *agent.Client) time.Duration {
 }
 
 // hold sends the load of one rate and judges it.
-func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *record.Hold) error {
+func (r *run) hold(ctx context.Context, agents agent.Group, dial string, h *record.Hold) error {
 	p := r.Plan.Load
 	p.Dial = dial
 	p.Schedule.Warmup, p.Schedule.Stages = h.Warmup, []schedule.Stage{{Rate: h.Rate, For: h.For}}
@@ -91,7 +91,7 @@ func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *re
 	if r.Hooks.Hold != nil {
 		r.Hooks.Hold(*h)
 	}
-	offset, _ := client.Offset()
+	offset, _ := agents[0].Offset()
 	started := func(at time.Time) { // at is on the engine's clock
 		if r.rec.Zero.IsZero() {
 			r.rec.Zero = at
@@ -102,11 +102,12 @@ func (r *run) hold(ctx context.Context, client *agent.Client, dial string, h *re
 			r.Hooks.Started(at.Add(-offset))
 		}
 	}
-	gen, err := client.Load(ctx, p, started, func(b record.Bin) { h.Bins = append(h.Bins, r.watch.bin(b)) })
-	h.Generator = gen
-	all := &r.rec.Generator
-	all.Scheduled, all.Counted, all.CPU = all.Scheduled+gen.Scheduled, all.Counted+gen.Counted, all.CPU+gen.CPU
-	all.MaxRSS, all.Inflight = max(all.MaxRSS, gen.MaxRSS), max(all.Inflight, gen.Inflight)
+	found, err := agents.Load(ctx, p, started, func(b record.Bin) {
+		b.TakeExamples() // what fails beyond the capacity is no finding
+		h.Bins = append(h.Bins, r.watch.bin(b))
+	})
+	h.Generator = found.Generator
+	r.rec.Generator.Then(found.Generator)
 	if err != nil {
 		if ctx.Err() == nil {
 			err = fmt.Errorf("send the load at %s: %w", perSecond(h.Rate), err)

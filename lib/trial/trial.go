@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/agent"
+	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/linear"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
@@ -52,6 +53,8 @@ type Config struct {
 	Nodes  string            // the balanced service
 	Images map[string]string // digests by service, for the record
 	Hooks  Hooks
+	// Results are where every request is written down, too; nil: nowhere.
+	Results *load.Results
 	// Journal is told what is about to be done to nodes, before it is; nil: nothing is written. Who opened it closes it.
 	Journal Journal
 }
@@ -174,16 +177,12 @@ func (r *run) late() []record.Node {
 
 // measure sends the load and injects the faults, once the target is ready.
 func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
-	proc, err := cluster.Attach(ctx, "agent")
+	agents, err := r.agents(ctx, cluster)
+	defer func() { _ = agents.Close() }() // its errors have been told by Load
 	if err != nil {
-		return fmt.Errorf("start the load agent on the target's network: %w", err)
+		return err
 	}
-	client, err := agent.Dial(ctx, proc)
-	if err != nil {
-		proc.Kill()
-		return fmt.Errorf("speak with the load agent: %w", errors.Join(err, proc.Wait()))
-	}
-	defer func() { _ = client.Close() }() // its errors have been told by Load
+	client := agents[0]
 
 	r.Hooks.stage("waiting until it is ready")
 	dial, err := r.ready(ctx, client)
@@ -191,7 +190,7 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 		return notReady(ctx, err)
 	}
 	if r.Plan.Capacity != nil {
-		return r.search(ctx, client, dial)
+		return r.unlost(ctx, r.search(ctx, agents, dial))
 	}
 	in := r.newInjector(cluster, client, dial)
 	defer in.close()
@@ -199,7 +198,7 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 		return err
 	}
 	p := r.Plan.Load
-	p.Dial = dial
+	p.Dial, p.Results = dial, r.Results
 
 	limit := p.Schedule.Warmup + p.Schedule.For() + p.Timeout + drainSpare
 	loadCtx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the load agent did not end within %v", limit))
@@ -219,14 +218,15 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 		}
 		zero <- here
 	}
-	gen, err := client.Load(loadCtx, p, started, func(b record.Bin) {
+	found, err := agents.Load(loadCtx, p, started, func(b record.Bin) {
+		r.rec.Failures = append(r.rec.Failures, b.TakeExamples()...)
 		b = r.watch.bin(b)
 		r.rec.Bins = append(r.rec.Bins, b)
 		if in.seconds != nil {
 			in.seconds.bin(b)
 		}
 	})
-	r.rec.Generator = gen
+	r.rec.Generator, r.rec.Slowest = found.Generator, found.Slowest
 	if err != nil {
 		cancel() // the injector undoes what it has done, and ends
 	}
@@ -237,9 +237,36 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 		err = fmt.Errorf("send the load: %w", err)
 	}
 	if err != nil || len(p.Verify) == 0 {
+		return r.unlost(ctx, err)
+	}
+	return r.unlost(ctx, r.readBack(ctx, client, p))
+}
+
+// agents starts the agents that send the load, and waits until each answers. With an error there can be some, too.
+func (r *run) agents(ctx context.Context, cluster target.Cluster) (agent.Group, error) {
+	var group agent.Group
+	for range max(r.Plan.Agents, 1) {
+		proc, err := cluster.Attach(ctx, "agent")
+		if err != nil {
+			return group, fmt.Errorf("start the load agent on the target's network: %w", err)
+		}
+		client, err := agent.Dial(ctx, proc)
+		if err != nil {
+			proc.Kill()
+			return group, fmt.Errorf("speak with the load agent: %w", errors.Join(err, proc.Wait()))
+		}
+		group = append(group, client)
+	}
+	return group, nil
+}
+
+// unlost takes the loss of an agent for what it is: no trial that can be trusted, and no reason to end the run.
+func (r *run) unlost(ctx context.Context, err error) error {
+	if ctx.Err() != nil || !errors.Is(err, agent.ErrLost) {
 		return err
 	}
-	return r.readBack(ctx, client, p)
+	r.rec.Problems = append(r.rec.Problems, oneLine(err))
+	return nil
 }
 
 // readBack waits until the target is ready again and has the writes read back. A target that is never ready again is a
@@ -306,7 +333,8 @@ func (r *run) ready(ctx context.Context, client *agent.Client) (dial string, err
 
 // probe asks whether the target answers.
 func (r *run) probe(dial string) agent.Probe {
-	return agent.Probe{URL: r.Plan.Load.Ingress, Dial: dial, Path: r.Ready.Path, Timeout: probeLimit}
+	l := r.Plan.Load
+	return agent.Probe{URL: l.Ingress, Dial: dial, Path: r.Ready.Path, Timeout: probeLimit, HTTP2: l.HTTP2, TLS: l.TLS}
 }
 
 // answers waits until the target answers at the address that its ingress has.
@@ -356,5 +384,6 @@ func (r *run) finish(ctx context.Context) *record.Recording {
 	r.watch.finish(r.rec)
 	r.rec.Nodes = append(r.rec.Nodes, r.late()...)
 	r.rec.Sort()
+	r.rec.Failures = analysis.Of(r.rec).Examples(r.rec.Failures)
 	return r.rec
 }

@@ -3,6 +3,8 @@ package trial_test
 import (
 	"context"
 	"errors"
+	"io"
+	"math"
 	"net"
 	"net/url"
 	"slices"
@@ -285,6 +287,100 @@ func TestHooks(t *testing.T) {
 		}
 		if want := []string{"die app-1", "fault.onset app-1", "start app-1", "fault.healed app-1"}; !slices.Equal(events, want) {
 			t.Errorf("events %q, want %q", events, want)
+		}
+	})
+}
+
+// shortLived is a target of which the second agent dies some time after it was started.
+type shortLived struct {
+	*trialtest.Fake
+
+	after    time.Duration // 0: none does
+	attached int
+}
+
+func (m *shortLived) Up(ctx context.Context, s target.Spec) (target.Cluster, error) {
+	_, err := m.Fake.Up(ctx, s)
+	return m, err
+}
+
+func (m *shortLived) Attach(ctx context.Context, args ...string) (*target.Process, error) {
+	p, err := m.Fake.Attach(ctx, args...)
+	if m.attached++; m.attached == 2 && m.after > 0 {
+		out := p.Stdout
+		r, w := io.Pipe()
+		p.Stdout = r
+		go func() { // what a process that was killed had to say is not said
+			_, err := io.Copy(w, out)
+			_ = w.CloseWithError(err)
+		}()
+		time.AfterFunc(m.after, func() { _ = w.Close(); p.Kill() })
+	}
+	return p, err
+}
+
+// Three agents give the trial that one would, faults and examples included.
+func TestAgentsSideBySide(t *testing.T) {
+	recs := make([]*record.Recording, 2)
+	for i, agents := range []int{1, 3} {
+		m := &shortLived{Fake: &trialtest.Fake{}}
+		c := config(m.Fake, 2, killAt10())
+		c.Driver, c.Plan.Agents = m, agents
+		ingress(t, &c)
+		synctest.Test(t, func(t *testing.T) {
+			rec, err := trial.Run(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := analysis.Of(rec).Problems(); len(p) > 0 {
+				t.Errorf("%d agents: problems: %q", agents, p)
+			}
+			recs[i] = rec
+		})
+		if m.attached != agents || recs[i].Generator.Agents != agents {
+			t.Errorf("%d agents were started, and %d say so; want %d", m.attached, recs[i].Generator.Agents, agents)
+		}
+	}
+	one, three := analysis.Of(recs[0]), analysis.Of(recs[1])
+	for _, metric := range []string{"availability", "p99", "ok_p99", "longest_silence", "throughput", "downtime"} {
+		if a, b := one.Metric(analysis.Ref{Metric: metric}), three.Metric(analysis.Ref{Metric: metric}); math.Abs(a.V-b.V) > 0.2*math.Abs(a.V) || a.State != b.State {
+			t.Errorf("%s: %+v of one agent, %+v of three", metric, a, b)
+		}
+	}
+	for i, rec := range recs {
+		if len(rec.Failures) < 20 || len(rec.Failures) > record.MaxFailures || len(rec.Slowest) != record.MaxSlowest {
+			t.Errorf("recording %d: %d failures, %d slowest", i, len(rec.Failures), len(rec.Slowest))
+		}
+		for _, e := range rec.Slowest {
+			if e.Node != "app-1" && e.Node != "app-2" || !strings.HasPrefix(e.Tried[0], "app-") {
+				t.Errorf("recording %d has %+v", i, e)
+			}
+		}
+		for k := range rec.Bins {
+			if rec.Bins[k].Mask != nil || len(rec.Bins[k].TakeExamples()) > 0 {
+				t.Fatalf("bin %d of recording %d has what is for the way alone", k, i)
+			}
+		}
+	}
+}
+
+// A trial that lost an agent is not valid, and says why; it is no reason to end the run.
+func TestAgentDies(t *testing.T) {
+	m := &shortLived{Fake: &trialtest.Fake{}, after: 20 * time.Second}
+	c := config(m.Fake, 2, killAt10())
+	c.Driver, c.Plan.Agents = m, 2
+	ingress(t, &c)
+	synctest.Test(t, func(t *testing.T) {
+		rec, err := trial.Run(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		problems := analysis.Of(rec).Problems()
+		if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "agent 2 of 2: the load agent was lost") }) {
+			t.Errorf("problems: %q", problems)
+		}
+		if len(m.Dead()) > 0 || m.Downs() != 1 {
+			t.Errorf("dead %q, removed %d times", m.Dead(), m.Downs())
 		}
 	})
 }

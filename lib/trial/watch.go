@@ -120,6 +120,24 @@ func (w *watch) rename(b *record.Bin) {
 	})
 }
 
+// renameExample gives the nodes of an example their names; what is no replica's the bins have told.
+func (w *watch) renameExample(e *record.Example) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name := func(n string) string {
+		if known, ok := w.replica(n); ok {
+			return known
+		}
+		return n
+	}
+	if e.Node != "" {
+		e.Node = name(e.Node)
+	}
+	for i := range e.Tried {
+		e.Tried[i] = name(e.Tried[i])
+	}
+}
+
 // replica finds the replica that a header means: its name, its host name, its address; a port is
 // ignored.
 func (w *watch) replica(name string) (string, bool) {
@@ -137,6 +155,11 @@ func (w *watch) replica(name string) (string, bool) {
 func (w *watch) finish(r *record.Recording) {
 	for i := range r.Bins { // names learnt since: a replica added while load ran
 		w.rename(&r.Bins[i])
+	}
+	for _, examples := range [][]record.Example{r.Failures, r.Slowest} {
+		for i := range examples {
+			w.renameExample(&examples[i])
+		}
 	}
 	for i := range r.Holds {
 		for k := range r.Holds[i].Bins {

@@ -131,7 +131,10 @@ func (t Trial) Recording() *record.Recording {
 	}, Events: slices.Clone(t.Events), Faults: slices.Clone(t.Faults)}
 	times := t.schedule().Timetable()
 	due, count := times.Due, times.Count()
-	b := record.NewBinner(due, count, t.Timeout, func(bin record.Bin) { rec.Bins = append(rec.Bins, bin) })
+	b := record.NewBinner(due, count, t.Timeout, func(bin record.Bin) {
+		rec.Failures = append(rec.Failures, bin.TakeExamples()...)
+		rec.Bins = append(rec.Bins, bin)
+	})
 	r := rand.New(rand.NewPCG(uint64(t.Seed), 0x7075747469))
 	for n := range count {
 		node := ""
@@ -151,7 +154,13 @@ func (t Trial) Recording() *record.Recording {
 		b.Add(s)
 	}
 	b.Close()
-	rec.Generator = record.Generator{Scheduled: count, Counted: count, CPU: t.For / 20, MaxRSS: 30 << 20, Inflight: 1024, Complete: true}
+	rec.Slowest = b.Slowest()
+	rec.Failures = record.Spread(rec.Failures, record.MaxFailures, func(e *record.Example) string { return e.Class.String() + " " + e.Node })
+	rec.Generator = record.Generator{
+		Scheduled: count, Counted: count, CPU: t.For / 20, MaxRSS: 30 << 20, Inflight: 1024, Complete: true,
+		Engine: "attack", Agents: 1, Took: t.Warmup + t.For + t.Timeout, Cores: 2, GCs: 12, GCPause: 3 * time.Millisecond, GCMaxPause: time.Millisecond / 2,
+		Goroutines: 300, Files: 120, MaxFiles: 1024,
+	}
 	rec.Sort()
 	return rec
 }

@@ -155,8 +155,11 @@ func findPort(p fault.Params, s target.Service, spec *target.Spec) error {
 
 func servicePort(s target.Service, spec *target.Spec) (int, error) {
 	if at := spec.Ingress; at != nil && at.Hostname() == s.Name {
-		if at.Port() == "" {
-			return 80, nil // of http
+		switch {
+		case at.Port() == "" && at.Scheme == "https":
+			return 443, nil
+		case at.Port() == "":
+			return 80, nil
 		}
 		return strconv.Atoi(at.Port())
 	}

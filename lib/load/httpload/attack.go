@@ -75,7 +75,9 @@ func (a *attacker) Pace(_ time.Duration, hits uint64) (wait time.Duration, stop 
 }
 
 // Rate is for vegeta's own use.
-func (a *attacker) Rate(time.Duration) float64 { return a.run.plan.Schedule.Mean() }
+func (a *attacker) Rate(time.Duration) float64 {
+	return a.run.plan.Schedule.Mean() * a.run.plan.Part.Share()
+}
 
 // transport is an http.RoundTripper.
 type transport func(*http.Request) (*http.Response, error)
@@ -90,13 +92,13 @@ const seqHeader = "X-Vegeta-Seq"
 // the plan's request of this number, and gives the attacker an empty answer.
 func (a *attacker) roundTrip(ctx context.Context, q *http.Request) (*http.Response, error) {
 	defer a.ended.Add(1)
-	seq, err := strconv.ParseUint(q.Header.Get(seqHeader), 10, 64)
+	n, err := strconv.ParseUint(q.Header.Get(seqHeader), 10, 64)
 	if err != nil {
 		a.run.fail(fmt.Errorf("number of a request: %w", err))
 		return nil, err
 	}
-	c := claim{seq: seq, due: a.run.times.Due(seq), free: record.None}
-	if a.blocked[seq%uint64(len(a.blocked))].Load() == seq+1 {
+	c := a.run.claim(n)
+	if a.blocked[n%uint64(len(a.blocked))].Load() == n+1 {
 		c.free = max(c.due, a.run.now())
 	}
 	by := a.senders.pop()

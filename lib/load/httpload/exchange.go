@@ -2,6 +2,7 @@ package httpload
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -13,8 +14,8 @@ import (
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
-// A carrier takes requests to the target, each of them once, over any number of connections: no proxy, no
-// redirects, no compression.
+// A carrier takes requests to the target, each of them once, over as many connections as the plan lets it: no proxy, no
+// redirects, no compression. Beyond those a request waits for one, until its deadline.
 type carrier interface {
 	// carry sends m and returns when the answer's header is there, or the deadline, or ctx's end. The
 	// trip is to be ended after the answer's body.
@@ -46,7 +47,7 @@ const (
 
 // newCarrier returns what carries the plan's requests until ctx is done.
 func newCarrier(ctx context.Context, p load.Plan) carrier {
-	if strings.HasPrefix(p.Ingress, "https:") {
+	if p.HTTP2 || strings.HasPrefix(p.Ingress, "https:") {
 		return newSecure(ctx, p)
 	}
 	return newPlain(ctx, p)
@@ -66,15 +67,16 @@ type outcome struct {
 }
 
 // do does one exchange, and reads the whole answer. c is nil if m is no session's; judged: what the answer holds
-// matters, whatever was expected.
+// matters, whatever was expected; redirects: how many are followed.
 func do(
 	ctx context.Context, by carrier, deadline time.Time, m load.Message, expect *load.Expect, wanted *load.Wanted, c *client, judged bool,
+	redirects int,
 ) outcome {
-	if c != nil {
-		m.Header = c.jar.add(cookieURL(m), m.Header)
-	}
-	resp, t, err := by.carry(ctx, deadline, m)
+	resp, t, err := send(ctx, by, deadline, m, c, redirects)
 	defer t.end()
+	if errors.Is(err, errRedirects) {
+		return outcome{class: record.Wrong}
+	}
 	if err != nil {
 		return outcome{class: t.class(err), err: err, failed: t.failed()}
 	}
@@ -82,9 +84,6 @@ func do(
 	out := outcome{header: resp.Header, status: resp.StatusCode, class: record.Wrong}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return out // its body is the connection itself and has no end
-	}
-	if c != nil {
-		c.jar.set(cookieURL(m), resp.Header)
 	}
 	body, length, err := read(resp.Body, expect, judged || wanted.Body())
 	out.length = length

@@ -10,18 +10,19 @@ import (
 
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
-	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // A Generator sends plans over HTTP. Its zero value is ready. It serves one
 // Generate at a time.
 type Generator struct {
-	peak atomic.Int64
+	peak   atomic.Int64
+	chosen load.Engine
 }
 
 var (
 	_ load.Generator = (*Generator)(nil)
 	_ load.Gauge     = (*Generator)(nil)
+	_ load.Chooser   = (*Generator)(nil)
 )
 
 // lead is the time between started and the first request: for the receiver to
@@ -30,6 +31,9 @@ const lead = 50 * time.Millisecond
 
 // Peak is the most requests that were open at once in the latest Generate.
 func (g *Generator) Peak() int { return int(g.peak.Load()) }
+
+// Chosen is the engine of the latest Generate.
+func (g *Generator) Chosen() load.Engine { return g.chosen }
 
 // Generate sends every request of the plan when it is due. Once ctx is done it sends
 // nothing more, breaks off what is open, and returns within about 0.1 s: requests that
@@ -46,22 +50,23 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 		return fmt.Errorf("generate load: %w", err)
 	}
 	g.peak.Store(0)
-	times := p.Schedule.Timetable()
-	first := times.Due(0)
+	timetable := p.Schedule.Timetable()
+	times, first := p.Part.Pacer(timetable), timetable.Due(0)
 	if p.Schedule.Closed() {
 		first = -p.Schedule.Warmup
 	}
-	zero := time.Now().Add(lead - first)
+	zero := p.Zero(first, lead)
 	by := newCarrier(ctx, p)
 	defer by.close()
 	r := newRun(p, times, templates, zero, by, emit, &g.peak)
 	started(zero)
-	whole := true
-	switch engine := EngineOf(p); {
+	var whole bool
+	g.chosen = EngineOf(p)
+	switch {
 	case p.Schedule.Closed():
 		r.users(ctx)
 		whole = ctx.Err() == nil
-	case engine == load.Turbo:
+	case g.chosen == load.Turbo:
 		r.turbo(ctx)
 		whole = r.sent.Load() >= times.Count()
 	default:
@@ -86,7 +91,7 @@ func EngineOf(p load.Plan) load.Engine {
 	switch {
 	case p.Engine != "":
 		return p.Engine
-	case p.Schedule.Peak() >= turboFrom:
+	case p.Schedule.Peak()*p.Part.Share() >= turboFrom:
 		return load.Turbo
 	}
 	return load.Attack
@@ -95,7 +100,7 @@ func EngineOf(p load.Plan) load.Engine {
 // A run is one Generate.
 type run struct {
 	plan      load.Plan
-	times     *schedule.Timetable
+	times     load.Pacer // of the part that is ours, by its own count
 	templates *load.Templates
 	zero      time.Time
 	carrier   carrier
@@ -114,7 +119,7 @@ type run struct {
 	trouble error // the first thing that kept a request from being sent
 }
 
-func newRun(p load.Plan, times *schedule.Timetable, templates *load.Templates, zero time.Time, by carrier, emit func(record.Sample), peak *atomic.Int64) *run {
+func newRun(p load.Plan, times load.Pacer, templates *load.Templates, zero time.Time, by carrier, emit func(record.Sample), peak *atomic.Int64) *run {
 	r := &run{
 		plan: p, times: times, templates: templates, zero: zero, carrier: by, emit: emit, peak: peak, kinds: make([]kind, len(p.Requests)),
 		nodeHeader: strings.ToLower(p.NodeHeader), attemptsHeader: strings.ToLower(p.AttemptsHeader),

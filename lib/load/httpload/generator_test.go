@@ -337,6 +337,8 @@ func TestBadPlans(t *testing.T) {
 		"method":          func(p *load.Plan) { p.Requests[0].Method = "GE T" },
 		"path":            func(p *load.Plan) { p.Requests[0].Path = "x" },
 		"weight":          func(p *load.Plan) { p.Requests[0].Weight = -1 },
+		"redirects":       func(p *load.Plan) { p.Redirects = load.MaxRedirects + 1 },
+		"certificates":    func(p *load.Plan) { p.TLS = &load.TLS{CA: "none"} },
 		"in-flight bound": func(p *load.Plan) { p.Connections = 0 },
 	} {
 		p := good
@@ -370,10 +372,12 @@ func testTemplateThatFailsLater(t *testing.T) {
 	checkClasses(t, classes(got), map[record.Class]int{record.OK: 8, record.Unsent: 2})
 }
 
+func allEngines() []load.Engine { return []load.Engine{load.Attack, load.Turbo} }
+
 // engines runs a test with each engine: plans get theirs from the name of the test that they are made in.
 func engines(t *testing.T, test func(*testing.T)) {
 	t.Helper()
-	for _, e := range []load.Engine{load.Attack, load.Turbo} {
+	for _, e := range allEngines() {
 		t.Run(string(e), test)
 	}
 }
@@ -431,6 +435,12 @@ func run(t *testing.T, p load.Plan) []record.Sample {
 // one sample with its own due time.
 func generate(t *testing.T, g *httpload.Generator, p load.Plan) []record.Sample {
 	t.Helper()
+	return generateWith(t, g, p, func(int) {})
+}
+
+// generateWith does that, and says after each request how many have ended.
+func generateWith(t *testing.T, g *httpload.Generator, p load.Plan, each func(ended int)) []record.Sample {
+	t.Helper()
 	var mu sync.Mutex
 	got := make(map[uint64]record.Sample)
 	err := g.Generate(t.Context(), p, func(time.Time) {}, func(x record.Sample) {
@@ -440,6 +450,7 @@ func generate(t *testing.T, g *httpload.Generator, p load.Plan) []record.Sample 
 			t.Errorf("sample %+v, twice: %v", x, twice)
 		}
 		got[x.Seq] = x
+		each(len(got))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ const (
 )
 
 func newPacer(ctx context.Context, r *run) *pacer {
-	return &pacer{run: r, done: ctx.Done(), fast: r.plan.Schedule.Peak() > fastRate}
+	return &pacer{run: r, done: ctx.Done(), fast: r.plan.Schedule.Peak()*r.plan.Part.Share() > fastRate}
 }
 
 // until returns when it is that late, and when that was; or reports false when the load is to end. One goroutine calls it. It has

@@ -13,10 +13,13 @@ import (
 )
 
 // plain carries over plain TCP, by our own transport.
-type plain struct{ transport *wire.Transport }
+type plain struct {
+	transport *wire.Transport
+	single    bool // a connection for each request
+}
 
 func newPlain(ctx context.Context, p load.Plan) plain {
-	return plain{wire.New(ctx, wire.Options{
+	return plain{single: p.NoKeepAlive, transport: wire.New(ctx, wire.Options{
 		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader, MaxAge: p.MaxAge,
 		// No more requests than that many are under way, each of which uses one, and may have had one made that came too late for it.
 		MaxConns: 2 * p.Connections,
@@ -34,6 +37,7 @@ func (p plain) lane(m *wire.Message) *wire.Lane { return p.transport.Lane(m) }
 
 func (p plain) carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error) {
 	r := plainRequest(m).WithContext(untimed{ctx, deadline}) //nolint:contextcheck // it is ctx with a deadline
+	r.Close = p.single
 	resp, err := p.transport.RoundTrip(r)
 	return resp, classified{}, err
 }

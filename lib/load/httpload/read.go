@@ -13,12 +13,14 @@ var _ load.Reader = (*Generator)(nil)
 
 // Reading opens connections as the plan's load has them.
 func (g *Generator) Reading(ctx context.Context, p load.Plan) load.Exchanger {
-	return &exchanger{newCarrier(ctx, p), p.Timeout}
+	return &exchanger{newCarrier(ctx, p), p.Timeout, p.Redirects}
 }
 
 type exchanger struct {
 	carrier carrier
 	timeout time.Duration // where a context has no deadline
+
+	redirects int
 }
 
 // Close ends every connection.
@@ -30,7 +32,7 @@ func (e *exchanger) Exchange(ctx context.Context, m load.Message) (load.Answer, 
 	if !ok {
 		deadline = time.Now().Add(e.timeout)
 	}
-	resp, t, err := e.carrier.carry(ctx, deadline, m)
+	resp, t, err := send(ctx, e.carrier, deadline, m, nil, e.redirects)
 	defer t.end()
 	if err != nil {
 		return load.Answer{}, err

@@ -1,160 +1,323 @@
 package httpload
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/load/wire"
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
-// secure carries over TLS, by net/http's transport: no HTTP/2, and no request sent twice.
+// secure carries over TLS, and over HTTP/2 with and without it, by net/http's connections.
+//
+// net/http's Transport sends a request again when the connection under it died, when a stream of it was refused, and
+// when its connection is going away (Go 1.26: persistConn.shouldRetryRequest and http2shouldRetryRequest, the one under
+// Transport.roundTrip, the other under http2Transport.RoundTripOpt). Nothing here goes through either. Of the Transport only
+// NewClientConn is used, which makes one connection, of which a round trip is one try; the pool is our own.
 type secure struct {
-	cancel    context.CancelFunc
+	*pool
 	transport *http.Transport
+	scheme    string
+	address   string // to dial
+	tls       *tls.Config
+	two       bool // HTTP/2
+	connect   time.Duration
 }
 
 func newSecure(ctx context.Context, p load.Plan) *secure {
-	ctx, cancel := context.WithCancel(ctx)
-	return &secure{cancel: cancel, transport: &http.Transport{
-		// The transport detaches a dial from its request, so the bounds are our own: the timeout,
-		// and the end of the attack.
-		DialContext: func(dial context.Context, network, address string) (net.Conn, error) {
-			dial, stop := context.WithTimeout(dial, p.Timeout)
-			defer stop()
-			defer context.AfterFunc(ctx, stop)()
-			if p.Dial != "" {
-				address = p.Dial
-			}
-			// No local address: binding first would take a port for all destinations.
-			c, err := new(net.Dialer).DialContext(dial, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return &conn{Conn: c}, nil
-		},
-		TLSHandshakeTimeout:    p.Timeout,
-		DisableCompression:     true,
-		MaxIdleConnsPerHost:    math.MaxInt32,
-		IdleConnTimeout:        idle,
-		MaxResponseHeaderBytes: maxHeader,
-		TLSNextProto:           make(map[string]func(string, *tls.Conn) http.RoundTripper), // no HTTP/2
-	}}
+	s := &secure{two: p.HTTP2, connect: p.Timeout, address: p.Dial, scheme: "http"}
+	host := ""
+	if u, err := url.Parse(p.Ingress); err == nil { // Templates has told, if not
+		s.scheme, host = u.Scheme, u.Hostname()
+		if s.address == "" {
+			s.address = hostPort(u)
+		}
+	}
+	s.tls = p.TLS.Config(host, s.two)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!s.two)
+	protocols.SetHTTP2(s.two)
+	protocols.SetUnencryptedHTTP2(s.two)
+	s.transport = &http.Transport{
+		DialContext: s.dial, DialTLSContext: s.dialTLS, Protocols: protocols, DisableCompression: true,
+		MaxResponseHeaderBytes: maxHeader, ExpectContinueTimeout: continueWithin,
+	}
+	s.pool = newPool(ctx, p, s.open)
+	return s
 }
 
-// close ends every connection. All requests must have ended. Dials that outlived their
-// request end too: cancelled, and the transport keeps no connection after this.
-func (s *secure) close() {
-	s.cancel()
-	s.transport.CloseIdleConnections()
+// continueWithin is how long a request with Expect: 100-continue waits with its body for an answer.
+const continueWithin = time.Second
+
+func hostPort(u *url.URL) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	return net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
+
+// opened is the key in a dial's context of the link that the connection is made for.
+type opened struct{}
+
+// open makes a connection, within its own limit.
+func (s *secure) open(ctx context.Context) (*link, error) {
+	ctx, stop := context.WithTimeout(ctx, s.connect)
+	defer stop()
+	l := &link{two: s.two}
+	cc, err := s.transport.NewClientConn(context.WithValue(ctx, opened{}, l), s.scheme, s.address)
+	if err != nil {
+		return nil, err
+	}
+	l.cc = cc
+	if !s.two {
+		return l, nil
+	}
+	select {
+	case <-l.preface.known:
+		return l, nil
+	case <-ctx.Done():
+		_ = l.nc.Close()
+		_ = cc.Close()
+		return nil, fmt.Errorf("wait for the SETTINGS of %s: %w", s.address, ctx.Err())
+	}
+}
+
+// dial connects without TLS.
+func (s *secure) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	c, err := s.tcp(ctx, network)
+	if err != nil {
+		return nil, err
+	}
+	return s.made(ctx, c), nil
+}
+
+// tcp connects. There is no local address: binding first would take a port for all destinations.
+func (s *secure) tcp(ctx context.Context, network string) (*conn, error) {
+	nc, err := new(net.Dialer).DialContext(ctx, network, s.address)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc}
+	if l, ok := ctx.Value(opened{}).(*link); ok {
+		l.nc = c
+	}
+	return c, nil
+}
+
+// made is a connection as net/http takes it. For HTTP/2 it does not ask whether there is TLS: we have seen to that.
+func (s *secure) made(ctx context.Context, c net.Conn) net.Conn {
+	l, ok := ctx.Value(opened{}).(*link)
+	if !ok || !s.two {
+		return c
+	}
+	l.preface = &prefaced{Conn: c, known: make(chan struct{})}
+	return l.preface
+}
+
+func (s *secure) dialTLS(ctx context.Context, network, _ string) (net.Conn, error) {
+	nc, err := s.tcp(ctx, network)
+	if err != nil {
+		return nil, err
+	}
+	c := tls.Client(nc, s.tls)
+	if err = c.HandshakeContext(ctx); err == nil && s.two && c.ConnectionState().NegotiatedProtocol != "h2" {
+		err = errors.New("the ingress speaks TLS and no HTTP/2 (its ALPN has no h2)")
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, fmt.Errorf("TLS handshake with %s: %w", s.address, err)
+	}
+	return s.made(ctx, c), nil
+}
+
+// tries bounds the connections that are taken for one request of which nothing has been sent yet.
+const tries = 10
 
 // lane is for plain HTTP.
 func (s *secure) lane(*wire.Message) *wire.Lane { panic("httpload: a lane over TLS") }
 
 func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) (*http.Response, trip, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
-	t := &watched{cancel: cancel}
-	r, err := request(httptrace.WithClientTrace(ctx, t.trace()), m)
-	if err != nil {
+	t := &watched{cancel: cancel, pool: s.pool}
+	if err := sendable(m); err != nil {
+		t.unsendable = true
 		return nil, t, err
 	}
-	resp, err := s.transport.RoundTrip(r)
-	return resp, t, err
+	traced := httptrace.WithClientTrace(ctx, t.trace())
+	for try := 1; ; try++ {
+		l, fresh, err := s.get(ctx)
+		if err != nil {
+			return nil, t, err
+		}
+		t.on, t.began = l, time.Now()
+		resp, err := l.cc.RoundTrip(request(traced, m, s.single))
+		if err == nil {
+			return resp, t, nil
+		}
+		if t.wrote.Load() || ctx.Err() != nil {
+			return nil, t, err
+		}
+		if l.alive() && !goingAway(err) { // it has nothing to do with the connection
+			t.unsendable = true
+			return nil, t, err
+		}
+		if fresh && !goingAway(err) || try == tries {
+			return nil, t, err
+		}
+		// Not a byte of it has been written: the connection was closed, or was going away, while the request was not on it.
+		s.put(l, false)
+		t.on = nil
+	}
 }
 
-// request makes a request that net/http does not send a second time.
-//
-// On a reused connection that died, the transport sends a request again if it has no body, or
-// one that GetBody can bring back (Go 1.26, net/http: persistConn.shouldRetryRequest,
-// Request.isReplayable, rewindBody). So GetBody stays nil, and a request without
-// a body has an empty one of unknown length. For that the transfer coding "identity" makes
-// the transport write neither a length nor chunks, just as for a nil body. The methods that
-// announce an empty body by Content-Length: 0 need a nil one; those are not sent again once
-// written, and watched stops them in the case that nothing was written.
-func request(ctx context.Context, m load.Message) (*http.Request, error) {
+// goingAway reports whether an error of HTTP/2 says that the connection takes no more requests, which net/http says by these texts
+// alone.
+func goingAway(err error) bool {
+	return strings.Contains(err.Error(), "GOAWAY") || strings.Contains(err.Error(), "client conn not usable")
+}
+
+// sendable reports what makes a message one that is no request.
+func sendable(m load.Message) error {
+	host := m.Host
+	if host == "" {
+		host = m.URL.Host
+	}
+	switch {
+	case m.Method == http.MethodConnect:
+		return errors.New("method CONNECT makes a tunnel and not a request")
+	case !httpguts.ValidHostHeader(host):
+		return fmt.Errorf("host %q: not one for a Host header", host)
+	}
+	return nil
+}
+
+// request makes a request that nobody could send a second time: its body cannot be had again.
+func request(ctx context.Context, m load.Message, single bool) *http.Request {
 	r := (&http.Request{
-		Method: m.Method, URL: m.URL, Host: m.Host, Header: m.Header,
+		Method: m.Method, URL: m.URL, Host: m.Host, Header: m.Header, Close: single,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
-	switch {
-	case m.Body != "":
-		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(m.Body)), int64(len(m.Body))
-	case m.Method == http.MethodPost, m.Method == http.MethodPut, m.Method == http.MethodPatch:
-	case m.Method == http.MethodConnect:
-		return nil, errors.New("method CONNECT makes a tunnel and not a request")
-	default:
-		r.Body, r.TransferEncoding = io.NopCloser(bytes.NewReader(nil)), []string{"identity"}
+	if r.Header == nil {
+		r.Header = make(http.Header)
 	}
-	return r, nil
+	if m.Body != "" {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(m.Body)), int64(len(m.Body))
+	}
+	return r
 }
 
-// A watched trip is one round trip of the transport's.
+// A watched trip is one round trip on a connection of net/http's.
 type watched struct {
-	cancel   context.CancelFunc
-	tries    int   // connections asked for; only the round trip's goroutine counts
-	conn     *conn // the first one got
-	cut      time.Time
-	answered atomic.Bool // a byte of an answer came
+	cancel     context.CancelFunc
+	pool       *pool
+	on         *link // nil while it has none
+	began      time.Time
+	unsendable bool
+	wrote      atomic.Bool   // a part of it may be on its way
+	heads      atomic.Uint32 // how often its header was written
+	answered   atomic.Bool   // a byte of an answer came
+	dead       bool          // what it was on is not to be used again
 }
 
-func (t *watched) end()              { t.cancel() }
-func (t *watched) failed() time.Time { return t.cut }
+func (*watched) failed() time.Time { return time.Time{} }
+
+func (t *watched) end() {
+	t.cancel()
+	if t.on != nil {
+		t.pool.put(t.on, !t.dead)
+	}
+}
 
 func (t *watched) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		// A second connection for one request means that the transport sends it again.
-		// We have no way to refuse that, but to give it a closed one.
-		GetConn: func(string) {
-			if t.tries++; t.tries == 2 {
-				t.cut = time.Now()
+		WroteHeaderField: func(string, []string) { t.wrote.Store(true) },
+		// A request is written once, since nothing here tries again. Should a later net/http do so, the request ends as a
+		// failure and not as two.
+		WroteHeaders: func() {
+			if t.heads.Add(1) > 1 {
 				t.cancel()
 			}
-		},
-		GotConn: func(info httptrace.GotConnInfo) {
-			if t.tries > 1 {
-				_ = info.Conn.Close()
-				return
-			}
-			t.conn = connOf(info.Conn)
 		},
 		GotFirstResponseByte: func() { t.answered.Store(true) },
 	}
 }
 
+// A streamError is net/http's own of HTTP/2, which has no name there: it makes itself into a type of this shape.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string {
+	return fmt.Sprintf("stream %d: code %d: %v", e.StreamID, e.Code, e.Cause)
+}
+
+// byPeer reports whether the other side has reset the stream, which net/http says by this text alone.
+func (e streamError) byPeer() bool { return e.Cause != nil && e.Cause.Error() == "received from peer" }
+
 // class says how an exchange failed. The connection's own last error goes before the
 // transport's, which at times names only what it did about it.
 func (t *watched) class(err error) record.Class {
-	if t.tries == 0 { // refused by the transport itself: our request is broken, or time was up
-		if errors.Is(err, context.DeadlineExceeded) {
-			return record.Timeout
-		}
+	switch {
+	case t.unsendable, errors.Is(err, errClosed):
 		return record.Unsent
+	case errors.Is(err, errBound):
+		return record.Shed
+	case t.heads.Load() > 1:
+		return record.EOF // stopped by trace: the transport keeps the reason to itself
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		t.silent()
+		return record.Timeout
 	}
-	if t.tries > 1 {
-		err = io.EOF // stopped by watched: the transport keeps the reason to itself
+	if stream, ok := errors.AsType[streamError](err); ok {
+		if !stream.byPeer() {
+			return record.Wrong // what came on it is not HTTP/2
+		}
+		return t.unless(record.Reset)
 	}
-	if t.conn != nil {
-		if e := t.conn.failure(); e != nil {
+	if goingAway(err) { // the server has not taken this one
+		return t.unless(record.EOF)
+	}
+	if t.on != nil {
+		if e := t.on.nc.failure(); e != nil {
 			err = e
 		}
 	}
+	return t.ofConnection(err)
+}
+
+// unless is the class of a failure before any byte of an answer, and else of a broken one.
+func (t *watched) unless(answered record.Class) record.Class {
+	if t.answered.Load() {
+		return record.Truncated
+	}
+	return answered
+}
+
+// silent gives up a connection on which nothing came while a request waited for an answer until its end. In HTTP/1.1 it ends with
+// its request anyway; in HTTP/2 it would take all load to come to a peer that is no more.
+func (t *watched) silent() {
+	t.dead = t.on != nil && t.on.nc.heard().Before(t.began)
+}
+
+func (t *watched) ofConnection(err error) record.Class {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return record.Timeout
 	case is(err, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM):
 		return record.Local
 	case t.answered.Load():
@@ -176,7 +339,7 @@ func (t *watched) class(err error) record.Class {
 
 // brokenAnswer tells an answer that ended early from one that is no HTTP.
 func (t *watched) brokenAnswer(err error) record.Class {
-	if errors.Is(err, io.ErrUnexpectedEOF) || (t.conn != nil && t.conn.failure() != nil) {
+	if errors.Is(err, io.ErrUnexpectedEOF) || t.on.nc.failure() != nil {
 		return record.Truncated
 	}
 	return record.Wrong
@@ -189,45 +352,4 @@ func is(err error, numbers ...syscall.Errno) bool {
 		}
 	}
 	return false
-}
-
-// A conn remembers how it failed.
-type conn struct {
-	net.Conn
-	failed atomic.Pointer[error]
-}
-
-// connOf finds our connection below what the transport uses.
-func connOf(c net.Conn) *conn {
-	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
-		c = wrapped.NetConn()
-	}
-	own, _ := c.(*conn)
-	return own
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	c.note(err)
-	return n, err
-}
-
-func (c *conn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.note(err)
-	return n, err
-}
-
-// note keeps the first failure, except that we closed it ourselves.
-func (c *conn) note(err error) {
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		c.failed.CompareAndSwap(nil, &err)
-	}
-}
-
-func (c *conn) failure() error {
-	if e := c.failed.Load(); e != nil {
-		return *e
-	}
-	return nil
 }

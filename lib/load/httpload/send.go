@@ -19,6 +19,11 @@ type claim struct {
 	held bool          // the step before it in its session had not ended when it was due
 }
 
+// claim is the n-th request that is ours.
+func (r *run) claim(n uint64) claim {
+	return claim{seq: r.plan.Part.Seq(n), due: r.times.Due(n), free: record.None}
+}
+
 // A kind is what is known beforehand of one of the plan's requests.
 type kind struct {
 	expect *load.Expect
@@ -263,7 +268,7 @@ func (k *kind) likes(a *wire.Answer) bool {
 // exchange sends m by the carrier and fills in the sample.
 func (r *run) exchange(ctx context.Context, s *record.Sample, m load.Message, client *client) {
 	k := &r.kinds[s.Request]
-	got := do(ctx, r.carrier, r.zero.Add(s.Due+r.plan.Timeout), m, k.expect, k.wanted, client, k.judged)
+	got := do(ctx, r.carrier, r.zero.Add(s.Due+r.plan.Timeout), m, k.expect, k.wanted, client, k.judged, r.plan.Redirects)
 	s.Done, s.Class, s.Node, s.Status = r.now(), got.class, clean(got.header.Get(r.plan.NodeHeader)), got.status
 	s.BytesIn, s.BytesOut = got.length, uint64(len(m.Body))
 	if got.err != nil {

@@ -11,7 +11,9 @@ import (
 )
 
 // Every shape of load is sent as it is due: each number once, and as many as the rates make.
-func TestEveryShapeIsSent(t *testing.T) {
+func TestEveryShapeIsSent(t *testing.T) { engines(t, testEveryShapeIsSent) }
+
+func testEveryShapeIsSent(t *testing.T) {
 	for name, c := range map[string]struct {
 		s    schedule.Schedule
 		want int

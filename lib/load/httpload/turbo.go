@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/tutti-bench/tutti/lib/record"
 )
 
 // turbo sends the plan by a loop of our own: a goroutine for each connection, and one that wakes them.
@@ -97,7 +95,7 @@ func (g *gate) release(from uint64, now time.Duration) uint64 {
 
 // take is the next number, of a request that no connection had to come free for. The lock is held.
 func (g *gate) take() claim {
-	c := claim{seq: g.next, due: g.run.times.Due(g.next), free: record.None}
+	c := g.run.claim(g.next)
 	g.next++
 	return c
 }

@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
@@ -33,7 +32,7 @@ type order struct {
 	Timeout     time.Duration
 	Connections int
 	CancelAt    time.Duration // from the start of the schedule; 0: never
-	Probe       bool          // sum up the generator's own lag, and say who sends, both of which cost time
+	Probe       bool          // say who sends, which costs time
 	Watch       bool          // look at its memory every second
 }
 
@@ -120,19 +119,18 @@ func quantilesOf(h *record.Hist, n uint64) quantiles {
 
 // Sums are what comes of all samples, made as the load agent makes them.
 type sums struct {
-	order  order
 	binner *record.Binner
 
-	classes         [32]atomic.Uint64
-	responses, lags record.Hist
-	onTime          uint64
+	classes              map[string]uint64
+	responses, lags, own record.Hist
+	onTime               uint64
 
-	mu  sync.Mutex
-	own record.Hist
+	stop chan struct{}
+	tend sync.WaitGroup
 }
 
 func newSums(o order, due func(n uint64) time.Duration, count uint64) *sums {
-	s := &sums{order: o}
+	s := &sums{classes: make(map[string]uint64), stop: make(chan struct{})}
 	s.binner = record.NewBinner(due, count, o.Timeout, func(b record.Bin) {
 		for _, c := range b.Cells {
 			if c.Class.Good() {
@@ -141,33 +139,33 @@ func newSums(o order, due func(n uint64) time.Duration, count uint64) *sums {
 		}
 		s.onTime += b.Lag.Within(10 * time.Millisecond)
 		s.lags.Merge(b.Lag)
+		s.own.Merge(b.Own)
+	})
+	s.binner.Watch(func(x *record.Sample) { s.classes[x.Class.String()]++ })
+	s.tend.Go(func() {
+		t := time.NewTicker(50 * time.Millisecond)
+		defer t.Stop()
+		for {
+			select {
+			case <-s.stop:
+				return
+			case <-t.C:
+				s.binner.Flush()
+			}
+		}
 	})
 	return s
 }
 
-// add accounts for a sample.
-func (s *sums) add(x record.Sample) {
-	if s.binner.Add(x) {
-		s.classes[x.Class].Add(1)
-	}
-	if s.order.Probe {
-		s.mu.Lock()
-		s.own.Add(x.OwnLag())
-		s.mu.Unlock()
-	}
-}
-
 // tell fills in what was told, after the last sample. A load that was broken off leaves bins that are not complete.
 func (s *sums) tell(t *told, whole bool) {
+	close(s.stop)
+	s.tend.Wait()
+	s.binner.Flush()
 	if whole {
 		s.binner.Close()
 	}
-	t.Classes = make(map[string]uint64)
-	for _, c := range record.Classes() {
-		if n := s.classes[c].Load(); n > 0 {
-			t.Classes[c.String()] = n
-		}
-	}
+	t.Classes = s.classes
 	t.OnTime = s.onTime
 	t.Response, t.Lag, t.Own = quantilesOf(&s.responses, t.Scheduled), quantilesOf(&s.lags, t.Scheduled), quantilesOf(&s.own, s.own.Total())
 }
@@ -191,7 +189,7 @@ func generate(in io.Reader, out io.Writer) error {
 		got.Zero = zero.UnixNano()
 		_ = enc.Encode(got.Zero)
 		beside.Go(func() { o.beside(ctx, cancel, zero, &got) })
-	}, sum.add)
+	}, sum.binner.Put)
 	got.Returned = time.Now().UnixNano()
 	cancel()
 	beside.Wait()

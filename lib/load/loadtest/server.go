@@ -15,9 +15,15 @@ import (
 	"time"
 )
 
-// A Server answers HTTP/1.1 on loopback. Its zero value answers 200 at once.
+// A Server answers HTTP/1.1, or HTTP/2, on loopback. Its zero value answers 200 at once.
 // Set the fields before Start.
 type Server struct {
+	// HTTP2 makes it speak HTTP/2 alone: over TLS by ALPN, without it by prior knowledge.
+	HTTP2 bool
+
+	// Late refuses connections until Open.
+	Late bool
+
 	Delay time.Duration // of each answer
 
 	// FailEvery makes each n-th request an answer with status 500. 0: none.
@@ -27,9 +33,10 @@ type Server struct {
 	// would be answered meanwhile is answered at the end.
 	FreezeFrom, FreezeFor time.Duration
 
-	// BreakEvery breaks the connection at each n-th of the requests that come on a
-	// reused connection, in the way of Break. 0: none.
+	// BreakEvery breaks the connection at each n-th of the requests that come on a connection as BreakOn says, in the
+	// way of Break. 0: none.
 	BreakEvery uint64
+	BreakOn    On
 	Break      Break
 
 	// TLS, if set, is what the server speaks HTTP over.
@@ -39,16 +46,18 @@ type Server struct {
 	// unless it returns an error.
 	Answer func(c net.Conn, r *http.Request) error
 
+	address  string
+	port     *port // of a late server that is not open
 	listener net.Listener
 	wg       sync.WaitGroup
 	end      chan struct{} // closed by Close
 
-	mu     sync.Mutex
-	closed bool
-	conns  map[net.Conn]bool
-	first  time.Time
-	reused uint64
-	log    []Entry
+	mu      sync.Mutex
+	closed  bool
+	conns   map[net.Conn]bool
+	first   time.Time
+	counted uint64 // requests, for BreakEvery
+	log     []Entry
 }
 
 // A Break is a way to break a connection.
@@ -60,6 +69,22 @@ const (
 	End                     // FIN instead of an answer
 	ResetInMid              // RST after half an answer
 	EndInMid                // FIN after half an answer
+
+	// Of HTTP/2. Of these, none touches the connection's other streams but GoAway: it takes no more of them.
+	ResetStream      // RST_STREAM instead of an answer
+	RefuseStream     // the same, and it says that the request was not looked at
+	ResetStreamInMid // RST_STREAM after half an answer
+	GoAway           // GOAWAY, of which the request's stream is the first that was not taken
+)
+
+// On says which requests are counted for a break.
+type On int
+
+// The requests that are counted.
+const (
+	Reused On = iota // on a connection that had a request before
+	Fresh            // the first ones of their connections
+	All
 )
 
 // An Entry is one request as the server saw it.
@@ -72,27 +97,72 @@ type Entry struct {
 	Body   string
 	Coding []string // its transfer codings
 	Reused bool     // on a connection that had a request before
-	Status int      // of the answer; 0 if the connection was broken
+	Status int      // of the answer; 0 if it was broken, on purpose, or with its connection
 
 	Answered time.Time // when the answer had been written; zero if it was not
 }
 
 // Start listens on a free port of 127.0.0.1. The caller closes the server.
 func (s *Server) Start() error {
+	if s.Break > EndInMid && !s.HTTP2 {
+		return errors.New("start truth server: this way to break is one of HTTP/2")
+	}
+	s.conns, s.end = make(map[net.Conn]bool), make(chan struct{})
+	if s.Late {
+		// Until it listens there, the system refuses connections to the port, and gives it to nobody else.
+		p, err := bind()
+		if err != nil {
+			return fmt.Errorf("start truth server: %w", err)
+		}
+		s.port, s.address = p, p.address
+		return nil
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("start truth server: %w", err)
 	}
-	if s.TLS != nil {
-		l = tls.NewListener(l, s.TLS)
-	}
-	s.listener, s.conns, s.end = l, make(map[net.Conn]bool), make(chan struct{})
-	s.wg.Go(s.accept)
+	s.address = l.Addr().String()
+	s.listen(l)
 	return nil
 }
 
+// Open lets a late server listen. It may be called twice.
+func (s *Server) Open() error {
+	s.mu.Lock()
+	p := s.port
+	s.port = nil
+	s.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	l, err := p.listen()
+	if err != nil {
+		return fmt.Errorf("open truth server: %w", err)
+	}
+	s.listen(l)
+	return nil
+}
+
+func (s *Server) listen(l net.Listener) {
+	if s.TLS != nil {
+		c := s.TLS.Clone()
+		if s.HTTP2 {
+			c.NextProtos = []string{"h2"}
+		}
+		l = tls.NewListener(l, c)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = l.Close()
+		return
+	}
+	s.listener = l
+	s.wg.Go(s.accept)
+}
+
 // Address is where the server listens.
-func (s *Server) Address() string { return s.listener.Addr().String() }
+func (s *Server) Address() string { return s.address }
 
 // Close ends the server with all its connections. It may be called twice.
 func (s *Server) Close() error {
@@ -103,7 +173,13 @@ func (s *Server) Close() error {
 	}
 	s.closed = true
 	close(s.end)
-	err := s.listener.Close()
+	var err error
+	if s.listener != nil {
+		err = s.listener.Close()
+	}
+	if s.port != nil {
+		s.port.close()
+	}
 	for c := range s.conns {
 		err = errors.Join(err, c.Close())
 	}
@@ -117,6 +193,17 @@ func (s *Server) Log() []Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Entry(nil), s.log...)
+}
+
+// Broken is how many requests were broken until now.
+func (s *Server) Broken() int {
+	n := 0
+	for _, e := range s.Log() {
+		if e.Status == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Freeze returns when the planned freeze began and ended, which is known once there was a request.
@@ -152,6 +239,10 @@ func (s *Server) serve(c net.Conn) {
 		s.mu.Unlock()
 		_ = c.Close()
 	}()
+	if s.HTTP2 {
+		s.serveHTTP2(c)
+		return
+	}
 	in := bufio.NewReader(c)
 	for n := 0; ; n++ {
 		r, err := http.ReadRequest(in)
@@ -205,9 +296,9 @@ func (s *Server) note(e Entry) (number int, status code) {
 	if s.FailEvery > 0 && uint64(len(s.log)+1)%s.FailEvery == 0 {
 		e.Status = http.StatusInternalServerError
 	}
-	if e.Reused {
-		s.reused++
-		if s.BreakEvery > 0 && s.reused%s.BreakEvery == 0 {
+	if s.BreakOn == All || e.Reused == (s.BreakOn == Reused) {
+		s.counted++
+		if s.BreakEvery > 0 && s.counted%s.BreakEvery == 0 {
 			e.Status = 0
 		}
 	}
@@ -247,11 +338,18 @@ func (s *Server) breakOff(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 		time.Sleep(time.Millisecond) // else the reset overtakes what was written
 	}
+	if s.Break == Reset || s.Break == ResetInMid {
+		reset(c)
+	}
+}
+
+// reset ends a connection at once, before TLS says farewell.
+func reset(c net.Conn) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	if t, ok := c.(*net.TCPConn); ok && (s.Break == Reset || s.Break == ResetInMid) {
+	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetLinger(0)
-		_ = t.Close() // now, before TLS says farewell
+		_ = t.Close()
 	}
 }

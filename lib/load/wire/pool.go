@@ -169,6 +169,16 @@ func (w *waiter) leave() bool {
 	return true
 }
 
+// restart has a connection made for a starter whose own one was given to a starter before it, when that one's is not to come. The lock
+// is held.
+func (p *pool) restart() {
+	for !p.closed && p.starters.Len() > p.dialing && len(p.all)+p.dialing < p.t.o.MaxConns {
+		if w, ok := p.starters.Back().Value.(*waiter); ok && w.leave() {
+			p.dial(w)
+		}
+	}
+}
+
 // dial makes a connection on the waiter's account. The lock is held.
 func (p *pool) dial(w *waiter) {
 	w.enter(&p.starters)
@@ -194,6 +204,7 @@ func (p *pool) dialed(w *waiter, nc net.Conn, err error) {
 		if w.leave() {
 			w.grant <- grant{err: err}
 		}
+		p.restart()
 		p.replace()
 		return
 	}

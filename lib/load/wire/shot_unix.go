@@ -73,7 +73,7 @@ func (s *shot) on(fd uintptr) bool {
 		if s.wrote = err == nil && len(s.msg) == 0; s.wrote {
 			return false
 		}
-		if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+		if err != nil && !again(err) {
 			s.err = err
 		}
 		return true
@@ -83,7 +83,7 @@ func (s *shot) on(fd uintptr) bool {
 	}
 	n, err := readFD(fd, s.c.buf)
 	switch {
-	case err == syscall.EAGAIN || err == syscall.EINTR:
+	case again(err):
 		return false
 	case err != nil:
 		s.err = err
@@ -93,6 +93,11 @@ func (s *shot) on(fd uintptr) bool {
 		s.n = n
 	}
 	return true
+}
+
+// again reports whether a call on a socket that does not block is to be tried again.
+func again(err error) bool {
+	return err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // as it comes from the system, never wrapped
 }
 
 // plain does the same by net.Conn.

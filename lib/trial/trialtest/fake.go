@@ -200,12 +200,15 @@ func (f *Fake) Scale(_ context.Context, _ string, n int) ([]target.Effect, error
 // Generate asks the nodes in turn; a dead one does not answer, which is known at the timeout.
 func (f *Fake) Generate(ctx context.Context, p load.Plan, started func(time.Time), emit func(record.Sample)) error {
 	zero := time.Now().Add(p.Schedule.Warmup)
+	if p.At != 0 {
+		zero = p.Zero(0, 0)
+	}
 	started(zero)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	times := p.Schedule.Timetable()
-	for n := range times.Count() {
-		due := times.Due(n)
+	times := p.Part.Pacer(p.Schedule.Timetable())
+	for k := range times.Count() {
+		n, due := p.Part.Seq(k), times.Due(k)
 		select {
 		case <-time.After(time.Until(zero.Add(due))):
 		case <-ctx.Done():
