@@ -10,9 +10,10 @@ import (
 )
 
 // The exit codes of every command. 1, 2 and 125–127 are what go run, make, flag parsers and
-// containers say, so they are not used. A verdict's code (10 fail, 12 inconclusive, 13 invalid) stands in run.json.
+// containers say, so they are not used. A verdict's code (10 fail, 11 a regression, 12 inconclusive, 13 invalid) stands in run.json.
 const (
 	exitPass        = 0
+	exitInvalid     = 13
 	exitUsage       = 20
 	exitEnvironment = 30
 	exitInternal    = 70

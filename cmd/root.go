@@ -64,8 +64,8 @@ func (a *app) root() *cobra.Command {
 		Long: `tutti starts a local multi-node target, sends open-loop load at it, breaks nodes,
 and compares latency and availability with a single-node baseline.
 
-Exit codes: 0 pass or done, 10 an objective failed, 12 inconclusive, 13 invalid,
-20 scenario or command line, 30 the environment, 70 internal, 130 interrupted.`,
+Exit codes: 0 pass or done, 10 an objective failed, 11 a regression, 12 inconclusive,
+13 invalid, 20 scenario or command line, 30 the environment, 70 internal, 130 interrupted.`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -79,7 +79,7 @@ Exit codes: 0 pass or done, 10 an objective failed, 12 inconclusive, 13 invalid,
 		return &tutti.UsageError{Err: fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())}
 	})
 	root.AddCommand(
-		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.judgeCommand(), a.reportCommand(),
+		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.noiseCommand(), a.compareCommand(), a.baselineCommand(), a.gateCommand(), a.judgeCommand(), a.reportCommand(),
 		a.doctorCommand(), a.cleanCommand(), a.schemaCommand(), a.versionCommand(),
 		a.agentCommand(), a.helperCommand(), a.watchdogCommand(), a.targetCommand(),
 	)

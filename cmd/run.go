@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,8 +16,10 @@ import (
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/plan"
+	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/schedule"
+	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/reports"
 )
 
@@ -24,20 +27,23 @@ import (
 type runFlags struct {
 	out     string
 	engine  string
-	repeats int
+	repeats string
 	only    string
 	maxTime time.Duration
 	allow   []string
 	record  string
+	noise   string
+	against string                 // a baseline file
 	given   func(name string) bool // the flag is on the command line
 }
 
 func (f *runFlags) add(c *cobra.Command, running bool) {
 	f.given = c.Flags().Changed
 	c.Flags().StringVar(&f.engine, "engine", "", "docker or process, over the scenario's; unset: docker when an engine answers")
-	c.Flags().IntVar(&f.repeats, "repeats", 0, "blocks to run, over the scenario's")
+	c.Flags().StringVar(&f.repeats, "repeats", "", "blocks to run, over the scenario's: 6, or 6..12")
 	c.Flags().StringVar(&f.only, "only", "", "run this arm alone")
 	c.Flags().StringArrayVar(&f.allow, "allow", nil, "let the Compose files ask for this, by the name that the refusal gives")
+	c.Flags().StringVar(&f.noise, "noise", "", "a file of tutti noise: refuse margins below what was measured")
 	if running {
 		c.Flags().StringVar(&f.out, "out", "", "the run's folder (default runs/NAME-TIMESTAMP)")
 		c.Flags().StringVar(&f.record, "record", "", "write every request to trials/ARM-N/requests.*, too, as "+formats())
@@ -51,8 +57,12 @@ func (f *runFlags) options(a *app) (tutti.Options, error) {
 			return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--engine %s: expected one of %s", f.engine, names(a.kit.Drivers))}
 		}
 	}
-	if f.given("repeats") && f.repeats < 1 {
-		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--repeats %d: must be 1 or more", f.repeats)}
+	least, most := 0, 0
+	if f.given("repeats") {
+		var err error
+		if least, most, err = scenario.ParseRepeats(f.repeats); err != nil {
+			return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--repeats: %w; expected 1 or more, or a range such as 6..12", err)}
+		}
 	}
 	if f.given("max-time") && f.maxTime <= 0 {
 		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--max-time %v: must be above 0", f.maxTime)}
@@ -60,10 +70,18 @@ func (f *runFlags) options(a *app) (tutti.Options, error) {
 	if f.given("record") && !slices.Contains(load.Formats(), load.Format(f.record)) {
 		return tutti.Options{}, &tutti.UsageError{Err: fmt.Errorf("--record %s: expected %s", f.record, formats())}
 	}
+	var against *tutti.Against
+	if f.against != "" {
+		b, err := rundir.LoadBaseline(f.against)
+		if err != nil {
+			return tutti.Options{}, &tutti.UsageError{Err: err}
+		}
+		against = &tutti.Against{File: f.against, Baseline: b}
+	}
 	return tutti.Options{
-		Record: load.Format(f.record),
-		Kit:    a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,
-		CI: os.Getenv("CI") != "", Repeats: f.repeats, Only: f.only, MaxTime: f.maxTime,
+		Against: against, Record: load.Format(f.record),
+		Kit: a.kit.Kit, Compose: tutti.ComposeOptions{Allow: f.allow}, Dir: f.out, Engine: f.engine,
+		CI: os.Getenv("CI") != "", Repeats: least, Most: most, Only: f.only, MaxTime: f.maxTime,
 		About: tutti.About{Version: Version(), Command: append([]string{"tutti"}, a.args...)},
 	}, nil
 }
@@ -94,6 +112,7 @@ junit.xml and summary.md. Ctrl-C undoes, tears down and writes what there is.`,
 		},
 	}
 	f.add(c, true)
+	c.Flags().StringVar(&f.against, "baseline", "", "a file of tutti baseline update: what is shown to be worse than it is a regression (exit code 11)")
 	return c
 }
 
@@ -103,27 +122,48 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	res, err := a.carryOut(ctx, s, f, o)
+	if res != nil {
+		if serr := a.show(res); serr != nil {
+			err = errors.Join(err, serr)
+		}
+	}
+	if err == nil {
+		return verdictOf(res.Run)
+	}
+	return cause(ctx, err)
+}
+
+// carryOut runs a scenario and draws its reports. The result is there as soon as there is a folder, whatever became of the run.
+func (a *app) carryOut(ctx context.Context, s *scenario.Scenario, f runFlags, o tutti.Options) (*tutti.Result, error) {
 	view := a.newView()
 	defer view.close()
 	o.Hooks = view.hooks(s)
-	p, err := tutti.Prepare(ctx, s, o)
+	p, err := a.prepare(ctx, s, o, f)
 	if err != nil {
-		return cause(ctx, err)
+		return nil, cause(ctx, err)
 	}
 	view.planned(p)
 	res, err := tutti.Run(ctx, p, o)
 	view.close()
 	if res != nil {
 		err = errors.Join(cause(ctx, err), a.draw(res, all))
-		if serr := a.show(res); serr != nil {
-			err = errors.Join(err, serr)
-		}
 	}
-	err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
-	if err == nil {
-		return verdictOf(res.Run)
+	return res, cause(ctx, errors.Join(err, p.Close(context.WithoutCancel(ctx))))
+}
+
+// prepare plans a run, and holds its margins against measured noise where there is some.
+func (a *app) prepare(ctx context.Context, s *scenario.Scenario, o tutti.Options, f runFlags) (*tutti.Prepared, error) {
+	p, err := tutti.Prepare(ctx, s, o)
+	if err != nil || f.noise == "" {
+		return p, err
 	}
-	return cause(ctx, err)
+	warnings, err := a.floor(f.noise, p)
+	if err != nil {
+		return nil, errors.Join(err, p.Close(context.WithoutCancel(ctx)))
+	}
+	p.Plan.Warnings = append(p.Plan.Warnings, warnings...)
+	return p, nil
 }
 
 // cause puts the reason of a cancelled context before what followed from it.
@@ -136,10 +176,22 @@ func cause(ctx context.Context, err error) error {
 
 func (a *app) planCommand() *cobra.Command {
 	var f runFlags
+	var p powerFlags
 	c := &cobra.Command{
-		Use: "plan SCENARIO", Short: "Print what run would do, without starting anything",
-		Args: exactly("SCENARIO"),
+		Use: "plan SCENARIO | plan --from RUN", Short: "Print what run would do, without starting anything; or how many blocks an effect needs",
+		Long: `Plan prints what run would do, and starts nothing. With --from RUN it says instead how many
+blocks and minutes it takes to show a wanted effect, for each objective, by the noise that
+an earlier run has measured.`,
+		Args: func(c *cobra.Command, args []string) error {
+			if p.from != "" {
+				return exactly()(c, args)
+			}
+			return exactly("SCENARIO")(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if p.from != "" || c.Flags().Changed("effect") {
+				return a.power(p)
+			}
 			s, err := a.read(args[0])
 			if err != nil {
 				return err
@@ -148,7 +200,7 @@ func (a *app) planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p, err := tutti.Prepare(c.Context(), s, o)
+			p, err := a.prepare(c.Context(), s, o, f)
 			if err != nil {
 				return cause(c.Context(), err)
 			}
@@ -156,6 +208,7 @@ func (a *app) planCommand() *cobra.Command {
 		},
 	}
 	f.add(c, false)
+	p.add(c)
 	return c
 }
 
@@ -182,14 +235,17 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	for _, one := range s.Load.Sessions {
 		fmt.Fprintf(b, "session   %s: %s, %v apart: %s\n", one.Name, count(one.Steps, "step"), one.Think, stepNames(s.Load.Requests[one.First:one.First+one.Steps]))
 	}
-	fmt.Fprintf(b, "blocks    %d with %s each, seed %d; about %v\n", s.Repeats, count(len(s.Arms), "trial"), s.Seed, p.Plan.Duration(tutti.PerTrial).Round(time.Second))
+	fmt.Fprintf(b, "blocks    %s with %s each, seed %d; about %s\n", blocksOf(s), count(len(s.Arms), "trial"), s.Seed, lengthOf(p.Plan))
+	if s.Most > 0 {
+		fmt.Fprintf(b, "looks     after %s blocks: ends as soon as every objective is decided\n", looksOf(s))
+	}
 	for _, v := range s.Verify {
 		fmt.Fprintf(b, "verify    %s: read back by %s %s, at most %v\n", v.Of, v.Read.Method, v.Read.Path, v.Within)
 	}
 	for _, arm := range s.Arms {
 		fmt.Fprintf(b, "arm       %s%s\n", arm.Name, replicas(p.Plan, arm))
 	}
-	for n := 1; n <= s.Repeats; n++ {
+	for n := 1; n <= p.Plan.Blocks(); n++ {
 		trials, err := p.Plan.Block(a.kit.Faults, n)
 		if err != nil {
 			return err
@@ -221,6 +277,33 @@ func amount(s schedule.Schedule) string {
 		return ""
 	}
 	return fmt.Sprintf("; %d requests, %.0f/s to %.0f/s", s.Count()-s.Warm(), s.Lowest(), s.Peak())
+}
+
+// blocksOf says how many blocks a scenario has: 6, or 6 to 12.
+func blocksOf(s *scenario.Scenario) string {
+	if s.Most > 0 {
+		return fmt.Sprintf("%d to %d", s.Repeats, s.Most)
+	}
+	return strconv.Itoa(s.Repeats)
+}
+
+// lengthOf says about how long a run takes.
+func lengthOf(p *plan.Plan) string {
+	least := p.Duration(tutti.PerTrial).Round(time.Second).String()
+	if p.Scenario.Most == 0 {
+		return least
+	}
+	return least + " to " + (time.Duration(p.Scenario.Most) * p.PerBlock(tutti.PerTrial)).Round(time.Second).String()
+}
+
+// looksOf lists when an extension may end: 6, 9 and 12.
+func looksOf(s *scenario.Scenario) string {
+	var sizes []string
+	for _, n := range slo.Looks(s.Repeats, s.Most) {
+		sizes = append(sizes, strconv.Itoa(n))
+	}
+	last := len(sizes) - 1
+	return strings.Join(sizes[:last], ", ") + " and " + sizes[last]
 }
 
 // stepNames lists a session's requests.

@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
 		Engine: func(f target.Facts, why string) { v.a.tell("engine %s: %s", f.Driver, why) },
 		Trial: func(t plan.Trial, of int, left time.Duration) {
 			lt := reports.LiveTrial{
-				Scenario: s.Name, Arm: t.Arm, Block: t.Block, Blocks: s.Repeats, N: t.Order, Of: of,
+				Scenario: s.Name, Arm: t.Arm, Block: t.Block, Blocks: max(s.Repeats, s.Most), N: t.Order, Of: of,
 				Warmup: t.Load.Schedule.Warmup, For: t.Load.Schedule.For(), Schedule: t.Load.Schedule, Left: left,
 			}
 			for _, st := range t.Steps {
@@ -75,15 +76,25 @@ func (v *view) hooks(s *scenario.Scenario) tutti.Hooks {
 			v.live.Trial(lt)
 		},
 		Within: trial.Hooks{Stage: v.live.Stage, Started: v.live.Started, Bin: v.live.Bin, Event: v.live.Event, Hold: v.live.Hold},
-		Done:   func(_ plan.Trial, a *analysis.Trial, err error) { v.live.Done(a.Problems(), err) },
+		Look: func(blocks int, open []string) {
+			if len(open) == 0 {
+				v.a.tell("look after %d blocks: every objective is decided", blocks)
+				return
+			}
+			v.a.tell("look after %d blocks: undecided: %s", blocks, strings.Join(open, "; "))
+		},
+		Done: func(_ plan.Trial, a *analysis.Trial, err error) { v.live.Done(a.Problems(), err) },
 	}
 }
 
 // planned says what will be done, before it is.
 func (v *view) planned(p *tutti.Prepared) {
 	s := p.Plan.Scenario
-	v.a.tell("%s: %s of %s, about %v; %s", s.Name, count(s.Repeats, "block"), count(len(s.Arms), "arm"),
-		p.Plan.Duration(tutti.PerTrial).Round(time.Second), "run "+p.ID)
+	blocks := count(s.Repeats, "block")
+	if s.Most > 0 {
+		blocks = blocksOf(s) + " blocks, looks after " + looksOf(s)
+	}
+	v.a.tell("%s: %s of %s, about %s; %s", s.Name, blocks, count(len(s.Arms), "arm"), lengthOf(p.Plan), "run "+p.ID)
 	for _, n := range p.Notes {
 		v.a.tell("note: %s", n)
 	}

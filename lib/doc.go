@@ -14,6 +14,8 @@
 // written in three moments (the plan, each trial, the verdict), so that a crash loses only what was not
 // yet done.
 //
+// [Compare], [PowerOf] and [NoiseOf] read such folders; a [Tester] makes several of one scenario with something broken.
+//
 // # The map
 //
 // Each package imports only what stands further down; golangci-lint's depguard holds it.
@@ -82,6 +84,15 @@
 // input, and heals when that ends. Several faults on one node are several parts of one state. Packets are dropped where
 // they arrive, since a sender is told of what it could not send. Delays are held by a queue in the helper rather than by
 // netem where both can be had: a queue says what each packet got, lives beside a token bucket, and dies with its owner.
+//
+// A planned extension is looked at after whole blocks by the judge that judges in the end, over the blocks until then: no
+// second rule of stopping can disagree with the verdict, and every look can be made again from the recordings.
+//
+// What is varied of a scenario, for noise or a self-test, is a word in plan.json and not another file: scenario.yaml stays what a
+// user wrote, and judging again varies it again.
+//
+// Nothing is looked up unasked: a baseline and a file of noise are named on the command line. A run keeps a copy of the baseline
+// that it was held against, so that its verdict remains a function of its folder.
 //
 // Plug-ins are maps passed by value (kit.Faults["disk-full"] = …): no init, no globals, no loader.
 //

@@ -168,6 +168,11 @@ func notesOf(s *scenario.Scenario, targets map[string]*target.Target) []string {
 	return notes
 }
 
+// Host is what of a run's provenance is known before it begins: the program, the engine and the machine.
+func (p *Prepared) Host() rundir.Provenance {
+	return rundir.Provenance{Tutti: p.about.Version, Engine: p.Facts.Driver, Details: p.Facts.Details, Host: hostFacts()}
+}
+
 func (r *running) provenance() rundir.Provenance {
 	s := r.Plan.Scenario
 	return rundir.Provenance{

@@ -23,6 +23,11 @@ func hostFacts() map[string]string {
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		facts["kernel"] = strings.TrimSpace(string(b))
 	}
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		facts["cgroup"] = "2"
+	} else if _, err := os.Stat("/sys/fs/cgroup"); err == nil {
+		facts["cgroup"] = "1"
+	}
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		if f := strings.Fields(string(b)); len(f) > 0 {
 			facts["load average at start"] = f[0]

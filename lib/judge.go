@@ -22,8 +22,11 @@ func Judge(dir string, kit plan.Kit) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("judge run: %w", err)
 	}
-	verdict := slo.Judge(slo.Input{Objectives: j.scenario.Objectives, Blocks: j.blocks(), Repeats: j.plan.Repeats, Lost: j.lost(), PerBlock: j.perBlock()})
+	verdict := j.judge(j.trials)
 	run := j.run(verdict)
+	if err := j.regress(run); err != nil {
+		return nil, fmt.Errorf("judge run: %w", err)
+	}
 	if err := j.folder.WriteRun(run); err != nil {
 		return nil, err
 	}
@@ -82,6 +85,9 @@ func readRun(dir string, kit plan.Kit) (*judging, error) {
 	if j.scenario, err = scenario.Parse(folder.Path("scenario.yaml"), j.source, kit.Faults); err != nil {
 		return nil, err
 	}
+	if err = vary(j.scenario, j.plan.Variation, kit.Faults); err != nil {
+		return nil, err
+	}
 	if j.trials, err = readTrials(folder); err != nil {
 		return nil, err
 	}
@@ -138,10 +144,10 @@ func (j *judging) perBlock() time.Duration {
 	return last.Zero.Sub(first.Zero) / time.Duration(len(j.trials)-1) * time.Duration(len(j.arms()))
 }
 
-// lost says for every block that cannot count why.
-func (j *judging) lost() map[int]string {
+// lostOf says for every block of some trials that cannot count why.
+func (j *judging) lostOf(trials []*analysis.Trial) map[int]string {
 	lost, seen := make(map[int]string), make(map[int]int)
-	for _, t := range j.trials {
+	for _, t := range trials {
 		seen[t.Rec.Block]++
 		if problems := t.Problems(); len(problems) > 0 && lost[t.Rec.Block] == "" {
 			lost[t.Rec.Block] = fmt.Sprintf("%s: %s", t.Rec.Arm, problems[0])
@@ -156,10 +162,12 @@ func (j *judging) lost() map[int]string {
 }
 
 // blocks are the trials that count: valid ones, whose whole block is.
-func (j *judging) blocks() map[int]map[string]*analysis.Trial {
-	lost := j.lost()
+func (j *judging) blocks() map[int]map[string]*analysis.Trial { return j.blocksOf(j.trials) }
+
+func (j *judging) blocksOf(trials []*analysis.Trial) map[int]map[string]*analysis.Trial {
+	lost := j.lostOf(trials)
 	blocks := make(map[int]map[string]*analysis.Trial)
-	for _, t := range j.trials {
+	for _, t := range trials {
 		if lost[t.Rec.Block] != "" {
 			continue
 		}
@@ -215,6 +223,7 @@ func (j *judging) run(v slo.Verdict) *rundir.Run {
 		run.Faults = append(run.Faults, faults(t)...)
 	}
 	run.Scaling = j.scaling(blocks)
+	run.Extension, run.Variation = j.extension(v), j.plan.Variation
 	run.Provenance.Ended = j.ended()
 	if run.Reasons == nil {
 		run.Reasons = []string{}
@@ -321,7 +330,7 @@ func exitCode(v rundir.Verdict) int {
 
 func objective(f slo.Finding) rundir.Objective {
 	o := rundir.Objective{
-		Name: f.Objective.Name, Text: f.Objective.Text, Line: f.Objective.Line, Severity: f.Objective.Severity,
+		Name: f.Objective.Name, Text: f.Objective.Text, Subject: f.Subject, Line: f.Objective.Line, Severity: f.Objective.Severity,
 		Margin: f.Objective.Margin, Verdict: rundir.Verdict(f.Outcome.String()), Form: f.Form, Op: f.Objective.Check.Op,
 		Limit: finite(f.Limit), N: f.Estimate.N, Reason: f.Reason, MoreBlocks: f.MoreBlocks,
 		Value: value(f.Estimate), Arms: append([]string{}, f.Objective.Check.Arms()...),
@@ -438,6 +447,9 @@ func (j *judging) refs(a scenario.Arm) []analysis.Ref {
 func faultNames(a scenario.Arm, load time.Duration) []string {
 	var names []string
 	for _, f := range a.Faults {
+		if strings.HasPrefix(f.Name, analysis.Planted) {
+			continue
+		}
 		for k := range f.Draws(load) {
 			names = append(names, f.DrawName(k))
 		}

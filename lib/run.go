@@ -26,13 +26,16 @@ import (
 type Options struct {
 	Kit     plan.Kit
 	Compose ComposeOptions
-	Dir     string        // the run's folder; "" is runs/NAME-TIMESTAMP below the working folder
-	Engine  string        // docker, process; "" is the scenario's, or what answers
-	CI      bool          // a missing engine is an error: no falling back
-	Repeats int           // blocks; 0 is the scenario's
-	Only    string        // run this arm alone
-	Record  load.Format   // write every request down, in this encoding; "": none
-	MaxTime time.Duration // no block is begun that would end later; 0 is no limit
+	Dir     string            // the run's folder; "" is runs/NAME-TIMESTAMP below the working folder
+	Engine  string            // docker, process; "" is the scenario's, or what answers
+	CI      bool              // a missing engine is an error: no falling back
+	Repeats int               // blocks; 0 is the scenario's
+	Most    int               // blocks up to which Repeats may be extended, where that is not 0; 0: not
+	Only    string            // run this arm alone
+	Against *Against          // a baseline file; nil: none
+	Vary    *rundir.Variation // what is changed before it is planned; nil: nothing
+	Record  load.Format       // write every request down, in this encoding; "": none
+	MaxTime time.Duration     // no block is begun that would end later; 0 is no limit
 	About   About
 	Hooks   Hooks
 }
@@ -49,6 +52,7 @@ type Hooks struct {
 	Trial  func(t plan.Trial, of int, left time.Duration) // a trial begins
 	Within trial.Hooks                                    // what happens in it
 	Done   func(t plan.Trial, a *analysis.Trial, err error)
+	Look   func(blocks int, open []string) // a look of a planned extension: the objectives that are undecided
 }
 
 // PerTrial is what starting and removing a target takes, until a run knows better.
@@ -61,6 +65,7 @@ type Prepared struct {
 	Why    string   // why this engine
 	Notes  []string // what is rewritten in the Compose files
 	ID     string
+	about  About
 	driver target.Driver
 	close  func(context.Context) error
 }
@@ -82,7 +87,15 @@ func Prepare(ctx context.Context, s *scenario.Scenario, o Options) (_ *Prepared,
 	if err := override(s, o); err != nil {
 		return nil, err
 	}
-	p := &Prepared{ID: newID()}
+	if o.Against != nil {
+		if err := differsFrom(o.Against.File, o.Against.Baseline, s, o.Kit); err != nil {
+			return nil, err
+		}
+	}
+	if err := vary(s, o.Vary, o.Kit.Faults); err != nil {
+		return nil, err
+	}
+	p := &Prepared{ID: newID(), about: o.About}
 	targets, err := LoadTargets(ctx, s, o.Compose)
 	if err != nil {
 		return nil, err
@@ -120,7 +133,7 @@ func override(s *scenario.Scenario, o Options) error {
 		return &UsageError{fmt.Errorf("--record %s: a search for capacity has many loads, and its requests are not written down one by one", o.Record)}
 	}
 	if o.Repeats > 0 {
-		s.Repeats = o.Repeats
+		s.Repeats, s.Most = o.Repeats, o.Most
 	}
 	if o.Only == "" {
 		return nil
@@ -208,12 +221,12 @@ type running struct {
 	took     time.Duration   // of the last trial, from its beginning to its end
 	began    time.Time
 	stopped  string
+	trials   []*analysis.Trial // for the looks of an extension
 }
 
-// all runs every block, and spare ones for those that turn out invalid.
+// all runs every block, spare ones for those that turn out invalid, and those of an extension until a look decides.
 func (r *running) all(ctx context.Context) error {
 	r.began = time.Now()
-	s := r.Plan.Scenario
 	if err := r.writePlan(); err != nil {
 		return err
 	}
@@ -224,7 +237,7 @@ func (r *running) all(ctx context.Context) error {
 		return err
 	}
 	valid := 0
-	for block := 1; block <= s.Repeats+plan.Spares(s.Repeats) && valid < s.Repeats; block++ {
+	for block := 1; block <= r.last(valid) && valid < r.Plan.Blocks(); block++ {
 		if why := r.outOfTime(block); why != "" {
 			r.stopped = why
 			return nil
@@ -235,6 +248,9 @@ func (r *running) all(ctx context.Context) error {
 		}
 		if ok {
 			valid++
+		}
+		if ok && r.decided(valid) {
+			return nil
 		}
 	}
 	return nil
@@ -301,6 +317,9 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	began := time.Now()
 	s := r.Plan.Scenario
 	of := s.Repeats * len(s.Arms)
+	if t.Block > s.Repeats && s.Most > 0 {
+		of = s.Most * len(s.Arms)
+	}
 	if r.o.Hooks.Trial != nil {
 		r.o.Hooks.Trial(t, max(of, t.Order), r.left(max(of, t.Order)-t.Order+1))
 	}
@@ -342,6 +361,9 @@ func (r *running) trial(ctx context.Context, t plan.Trial) (*analysis.Trial, err
 	r.took = time.Since(began)
 	err = errors.Join(err, kept(r.folder.SaveRecording(rec)))
 	a := analysis.Of(rec)
+	if s.Most > 0 {
+		r.trials = append(r.trials, a)
+	}
 	if r.o.Hooks.Done != nil {
 		r.o.Hooks.Done(t, a, err)
 	}
@@ -396,7 +418,7 @@ func environment(ctx context.Context, what string, err error, hint string) error
 func (r *running) writePlan() error {
 	s := r.Plan.Scenario
 	blocks := make(map[string][]string)
-	for n := 1; n <= s.Repeats+plan.Spares(s.Repeats); n++ {
+	for n := 1; n <= r.Plan.Last(); n++ {
 		trials, err := r.Plan.Block(r.o.Kit.Faults, n)
 		if err != nil {
 			return err
@@ -406,10 +428,17 @@ func (r *running) writePlan() error {
 		}
 	}
 	masked := rundir.Mask(s.Source)
+	against := ""
+	if r.o.Against != nil {
+		against = r.o.Against.File
+		if err := kept(r.folder.WriteBaseline(r.o.Against.Baseline)); err != nil {
+			return err
+		}
+	}
 	return kept(errors.Join(
 		r.folder.WriteScenario(masked),
 		r.folder.WritePlan(rundir.Plan{
-			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Only: r.o.Only, Kept: digest(masked),
+			Schema: rundir.Schema, ID: r.ID, File: s.File, Repeats: s.Repeats, Most: s.Most, Only: r.o.Only, Against: against, Variation: r.o.Vary, Kept: digest(masked),
 			Blocks: blocks, Provenance: r.provenance(),
 		})))
 }

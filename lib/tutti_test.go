@@ -59,6 +59,7 @@ type bench struct {
 	opts     tutti.Options
 	opened   int
 	released int
+	planted  []string
 }
 
 // newBench writes the files of a run. The ingress answers; the fake is one whole engine.

@@ -58,6 +58,7 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 	if line := s.exampleLine(); line != "" {
 		t.line(" " + flat(line))
 	}
+	t.looks(s.run)
 	t.foot(s, o.Path)
 	_, err := w.Write(t.b.Bytes())
 	return err

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/record"
@@ -10,11 +11,15 @@ import (
 // A run is a stretch of bins by index, to excluded.
 type run struct{ from, to int }
 
+// Planted begins the names of faults that are no part of the experiment: what the gate's self-test breaks in the target for all of the
+// load. They make no phases, and no name in a scenario file begins so.
+const Planted = "_"
+
 // begun returns the faults that began, by onset.
 func (t *Trial) begun() []*record.Fault {
 	var fs []*record.Fault
 	for i := range t.Rec.Faults {
-		if t.Rec.Faults[i].Onset != nil {
+		if t.Rec.Faults[i].Onset != nil && !strings.HasPrefix(t.Rec.Faults[i].Name, Planted) {
 			fs = append(fs, &t.Rec.Faults[i])
 		}
 	}

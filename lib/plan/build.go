@@ -6,7 +6,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/scenario"
@@ -43,7 +42,7 @@ func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.
 	if err := first[0].Load.Check(); err != nil {
 		return nil, scenario.Errors{p.wrong(0, "load: "+err.Error())}
 	}
-	p.Warnings = append(p.Warnings, slo.Unreachable(s.Objectives, s.Repeats)...)
+	p.Warnings = append(p.Warnings, slo.Unreachable(s.Objectives, p.Blocks())...)
 	p.Warnings = append(p.Warnings, fewRequests(s.Load.Capacity)...)
 	return p, nil
 }
@@ -65,17 +64,7 @@ func fewRequests(c *scenario.Capacity) []string {
 }
 
 // wrong is an error on a line of the scenario; what is about the whole file is on its first.
-func (p *Plan) wrong(line int, msg string) *scenario.Error {
-	line = max(line, 1)
-	e := &scenario.Error{File: p.Scenario.File, Line: line, Column: 1, Length: 1, Msg: msg}
-	if lines := strings.Split(string(p.Scenario.Source), "\n"); line <= len(lines) {
-		text := strings.TrimRight(lines[line-1], "\r")
-		body := strings.TrimLeft(text, " -")
-		e.Source, e.Column = text, len(text)-len(body)+1
-		e.Length = max(utf8.RuneCountInString(body), 1)
-	}
-	return e
-}
+func (p *Plan) wrong(line int, msg string) *scenario.Error { return p.Scenario.Wrong(line, msg) }
 
 func (p *Plan) checkArm(arm scenario.Arm) scenario.Errors {
 	t, ok := p.Targets[arm.Name]

@@ -67,6 +67,12 @@ type Step struct {
 // Spares is how many spare blocks a run may add for invalid ones: at most one for each six.
 func Spares(blocks int) int { return (blocks + 5) / 6 }
 
+// Blocks is how many valid blocks the run has at most: the scenario's repeats, or what they may be extended to.
+func (p *Plan) Blocks() int { return max(p.Scenario.Repeats, p.Scenario.Most) }
+
+// Last is the number of the last block that there can be, spare ones among them.
+func (p *Plan) Last() int { return p.Blocks() + Spares(p.Blocks()) }
+
 // Block returns the trials of block n, counted from 1, in the order in which they run.
 // Blocks beyond the scenario's repeats are spare ones.
 func (p *Plan) Block(kinds fault.Kinds, n int) ([]Trial, error) {
@@ -186,10 +192,15 @@ func derive(seed int64, what string, n int) int64 {
 	return int64(h.Sum64() >> 1)
 }
 
-// Duration estimates how long a run takes: trials by the clock of their load, at the worst of what they read back, and
+// Duration estimates how long a run takes without an extension: trials by the clock of their load, at the worst of what they read back, and
 // perTrial for starting and removing each target.
 func (p *Plan) Duration(perTrial time.Duration) time.Duration {
-	return time.Duration(p.Scenario.Repeats*len(p.Scenario.Arms)) * (p.TrialLoad() + p.Verifying() + perTrial)
+	return time.Duration(p.Scenario.Repeats) * p.PerBlock(perTrial)
+}
+
+// PerBlock is how long one block takes, estimated as [Plan.Duration] is.
+func (p *Plan) PerBlock(perTrial time.Duration) time.Duration {
+	return time.Duration(len(p.Scenario.Arms)) * (p.TrialLoad() + p.Verifying() + perTrial)
 }
 
 // Verifying is how long reading back takes at most in each trial; 0 where nothing is verified.

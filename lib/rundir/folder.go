@@ -17,6 +17,7 @@ import (
 const (
 	planFile      = "plan.json"
 	endFile       = "end.json"
+	baselineFile  = "baseline.json"
 	runFile       = "run.json"
 	scenarioFile  = "scenario.yaml"
 	trialsDir     = "trials"
@@ -33,9 +34,12 @@ type Folder struct{ dir string }
 type Plan struct {
 	Schema     string              `json:"schema"`
 	ID         string              `json:"id"`
-	File       string              `json:"file"`    // the scenario, as given on the command line
-	Repeats    int                 `json:"repeats"` // as run, the command line's over the file's
+	File       string              `json:"file"`           // the scenario, as given on the command line
+	Repeats    int                 `json:"repeats"`        // as run, the command line's over the file's
+	Most       int                 `json:"most,omitempty"` // blocks up to which they may be extended
 	Only       string              `json:"only,omitempty"`
+	Against    string              `json:"against,omitempty"` // the baseline file, as given; baseline.json is what it said
+	Variation  *Variation          `json:"variation,omitempty"`
 	Kept       string              `json:"kept_sha256"` // of the scenario as it lies in the folder, secrets masked
 	Blocks     map[string][]string `json:"order"`       // by block: its arms, in the order in which they run
 	Provenance Provenance          `json:"provenance"`

@@ -30,6 +30,8 @@ type Run struct {
 	Scaling    *Scaling       `json:"scaling,omitempty"` // where a search was made with several scales of one service
 	Load       Load           `json:"load"`
 	Repeats    int            `json:"repeats"` // blocks asked for
+	Extension  *Extension     `json:"extension,omitempty"`
+	Variation  *Variation     `json:"variation,omitempty"`
 	Provenance Provenance     `json:"provenance"`
 }
 
@@ -50,6 +52,7 @@ const (
 type Objective struct {
 	Name       string       `json:"name"`
 	Text       string       `json:"text"`
+	Subject    string       `json:"subject,omitempty"`
 	Line       int          `json:"line"`
 	Severity   slo.Severity `json:"severity"`
 	Margin     float64      `json:"margin"`
@@ -60,6 +63,7 @@ type Objective struct {
 	N          int          `json:"n"`
 	Reason     string       `json:"reason,omitempty"`
 	MoreBlocks int          `json:"more_blocks,omitempty"`
+	Regression bool         `json:"regression,omitempty"`
 	Value                   // value low high unit state note
 	Arms       []string     `json:"arms"`
 	PerBlock   []BlockValue `json:"per_block,omitempty"`

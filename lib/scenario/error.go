@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // An Error is one thing wrong with a scenario file.
@@ -17,6 +18,19 @@ type Error struct {
 	Expected     string // what may stand there, or ""
 	Source       string // the text of the line
 	Above        string // the text of the line above it, or ""
+}
+
+// Wrong makes an error about a line of the scenario; what is about the whole file is on its first.
+func (s *Scenario) Wrong(line int, msg string) *Error {
+	line = max(line, 1)
+	e := &Error{File: s.File, Line: line, Column: 1, Length: 1, Msg: msg}
+	if lines := strings.Split(string(s.Source), "\n"); line <= len(lines) {
+		text := strings.TrimRight(lines[line-1], "\r")
+		body := strings.TrimLeft(text, " -")
+		e.Source, e.Column = text, len(text)-len(body)+1
+		e.Length = max(utf8.RuneCountInString(body), 1)
+	}
+	return e
 }
 
 // Error returns `file:line:column: message`, with the nearest word.

@@ -165,10 +165,7 @@ func (f rate) read(r *reader, n *yaml.Node) (any, bool) {
 type integer struct {
 	what     string
 	min, max int64
-	ranges   bool // 6..12 is part of the format
 }
-
-var rangePattern = regexp.MustCompile(`^[0-9]+\.\.[0-9]+$`)
 
 func (f integer) String() string {
 	switch {
@@ -194,10 +191,6 @@ func (f integer) schema() object {
 func (f integer) read(r *reader, n *yaml.Node) (any, bool) {
 	if n.Kind != yaml.ScalarNode || coreType(n) == "null" {
 		return r.want(n, f)
-	}
-	if f.ranges && rangePattern.MatchString(n.Value) {
-		r.lacks(n, "a range of repeats").expect("%s", f)
-		return nil, false
 	}
 	v, ok := coreInt(n)
 	if !ok {

@@ -73,7 +73,8 @@ type builder struct {
 func (b *builder) scenario(s *Scenario, top *fields) {
 	s.Name = top.text("name")
 	s.Hypothesis = strings.TrimSpace(top.text("hypothesis"))
-	s.Repeats = int(get(top, "repeats", int64(DefaultRepeats)))
+	repeats := get(top, "repeats", extension{least: DefaultRepeats})
+	s.Repeats, s.Most = repeats.least, repeats.most
 	s.Seed = get(top, "seed", int64(DefaultSeed))
 	s.Engine = top.text("engine")
 	load := get[*fields](top, "load", nil)
@@ -87,6 +88,7 @@ func (b *builder) scenario(s *Scenario, top *fields) {
 	b.ofUsers(s, top, load)
 	b.searched(s, load, get[*fields](top, "target", nil).text("node_header"))
 	b.objectives(s, top)
+	b.mutations(s, top)
 	if len(b.errs) == 0 {
 		b.fillIn(s, load)
 		b.fillInReads(s, top)

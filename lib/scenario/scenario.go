@@ -24,7 +24,9 @@ type Scenario struct {
 	Load       Load
 	Verify     []Verify
 	Objectives []slo.Objective
-	Repeats    int
+	Mutations  []Mutation // in the order of the file
+	Repeats    int        // blocks
+	Most       int        // blocks up to which they may be extended, as planned; 0: they are not
 	Seed       int64
 	Engine     string // docker, process, or "" for unset
 }

@@ -72,7 +72,10 @@ func vocabulary(kinds fault.Kinds) *keys {
 		{name: "load", doc: "the requests that are sent", required: true, form: loadKeys()},
 		{name: "faults", doc: "what is broken, and when", form: faults},
 		{name: "objectives", doc: "what must hold", form: many{of: objectiveForm(), what: "a list of comparisons, such as - cluster.availability >= 99%", max: 200}},
-		{name: "repeats", doc: "blocks; in each, every arm has one trial", def: "6", form: integer{what: "a whole number", min: 1, max: 1000, ranges: true}},
+		{name: "mutations", doc: "what the gate's self-test breaks, by name: over arms, as an arm is over the target", form: table{
+			what: "mutations by name, such as no-check: {env: {CHECK: off}}", names: anyName, of: mutationKeys(armKeys(faults)), min: 1, max: 50,
+		}},
+		{name: "repeats", doc: "blocks; in each, every arm has one trial; 6..12: at least 6, and on to 12 while an objective is undecided", def: "6", form: repeats{}},
 		{name: "seed", doc: "where all randomness comes from", def: "1", form: integer{what: "a whole number", min: math.MinInt64, max: math.MaxInt64}},
 		{name: "engine", doc: "what runs the target", def: "docker if an engine answers, else process", form: enum{words: []string{"docker", "process"}, later: []string{"swarm"}}},
 		{name: "verify", doc: "acknowledged writes that are read back after the load", form: many{

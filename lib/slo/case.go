@@ -32,11 +32,12 @@ type judgedCase struct {
 	strict     bool
 	refused    string // why it cannot be judged at all
 	perBlock   time.Duration
+	looks      *looks // nil without a planned extension
 }
 
 // newCase reads an objective and computes its value in every block.
-func newCase(o Objective, numbers []int, blocks map[int]map[string]*analysis.Trial, perBlock time.Duration) *judgedCase {
-	c := &judgedCase{objective: o, blocks: numbers, perBlock: perBlock, form: Absolute}
+func newCase(o Objective, numbers []int, blocks map[int]map[string]*analysis.Trial, perBlock time.Duration, looks *looks) *judgedCase {
+	c := &judgedCase{objective: o, blocks: numbers, perBlock: perBlock, looks: looks, form: Absolute}
 	l, r, op := o.Check.L, o.Check.R, o.Check.Op
 	if l == nil || r == nil {
 		c.refused = "the objective has no expression that can be evaluated"
@@ -56,6 +57,8 @@ func newCase(o Objective, numbers []int, blocks map[int]map[string]*analysis.Tri
 		c.refused = "the objective measures nothing"
 	case op != "<" && op != "<=" && op != ">" && op != ">=" && c.directed:
 		c.refused = fmt.Sprintf("unknown operator %q", op)
+	case (constL || constR) && math.IsNaN(limit):
+		c.refused = "the limit is not a number"
 	case math.IsNaN(o.Margin) || math.IsInf(o.Margin, 0) || o.Margin < 0:
 		c.refused = fmt.Sprintf("the margin %v is not a number from 0", o.Margin)
 	case o.Margin > 0 && (!c.comparison || !c.directed):
@@ -147,7 +150,7 @@ func (c *judgedCase) mirror(l Expr) {
 	if len(c.xs) == 0 || c.est.mid.missing() {
 		return
 	}
-	c.est = estimate(c.xs)
+	c.est = estimate(c.xs, c.looks)
 	if m, plain := l.(Metric); plain && !c.comparison {
 		spec, _ := analysis.SpecOf(m.Ref.Metric)
 		c.signed = spec.Signed
@@ -173,17 +176,29 @@ func (c *judgedCase) out(v float64) float64 {
 	return v
 }
 
-// above is the p value that Holm weighs: against "no change, or better".
-func (c *judgedCase) above() float64 {
+// above is what Holm weighs: whether "no change, or better" is excluded with an error of alpha.
+func (c *judgedCase) above(alpha float64) bool {
 	if c.refused != "" || !c.est.ok || c.est.mid.missing() {
-		return 1
+		return false
 	}
-	return c.est.above
+	if c.looks.at(len(c.xs)) {
+		low, _, ok := c.looks.bounds(lows(c.xs), alpha)
+		return ok && low > 0
+	}
+	return c.est.above <= alpha
+}
+
+// chance says how likely chance alone is, where there is a p value.
+func (c *judgedCase) chance() string {
+	if c.looks.at(len(c.xs)) {
+		return ""
+	}
+	return fmt.Sprintf(", p = %.2g", c.est.above)
 }
 
 // judge makes the finding.
 func (c *judgedCase) judge() Finding {
-	f := Finding{Objective: c.objective, Form: c.form, Limit: c.out(c.limit)}
+	f := Finding{Objective: c.objective, Subject: c.subject, Form: c.form, Limit: c.out(c.limit)}
 	f.Estimate = Estimate{Unit: c.unit, State: analysis.NoData, N: len(c.xs)}
 	if c.refused == "" && len(c.xs) == 0 {
 		c.refused = "no block counts"
@@ -206,8 +221,11 @@ func (c *judgedCase) judge() Finding {
 		}
 	}
 	f.Estimate = c.est.report(c.unit, len(c.xs), c.out)
-	if c.est.normal {
+	switch {
+	case c.est.normal:
 		f.Estimate.Note = c.normalNote()
+	case c.est.ok && f.Estimate.Note == "" && c.looks.at(len(c.xs)):
+		f.Estimate.Note = c.looks.note()
 	}
 	switch {
 	case c.est.mid.missing():
@@ -361,6 +379,9 @@ func (c *judgedCase) moreBlocks() int {
 	total := stats.Trials(stats.SD(lows(c.xs)), delta, judged, power)
 	if total == 0 || total > maxBlocks {
 		return 0
+	}
+	if c.looks.at(len(c.xs)) && len(c.xs) < c.looks.most { // the plan goes on anyway
+		return max(c.looks.next(len(c.xs)), total) - len(c.xs)
 	}
 	return max(1, total-len(c.xs))
 }

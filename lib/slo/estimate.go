@@ -55,12 +55,18 @@ func allFinite(xs []extent) bool {
 }
 
 // estimate finds the centre of values none of which is missing: from six the
-// Hodges–Lehmann estimate with its exact signed-rank interval, from three Student's t if all are
+// Hodges–Lehmann estimate with its exact signed-rank interval (of a planned extension that of its last look), from three Student's t if all are
 // numbers, else the median without an interval.
-func estimate(xs []extent) estimated {
+func estimate(xs []extent, looks *looks) estimated {
 	lo, hi := lows(xs), highs(xs)
 	e := estimated{low: math.Inf(-1), high: math.Inf(1), lower: math.Inf(-1), upper: math.Inf(1), above: 1}
 	switch {
+	case looks.at(len(xs)):
+		e.mid = extent{lo: stats.HodgesLehmann(lo), hi: stats.HodgesLehmann(hi)}
+		e.lower, _, e.ok = looks.bounds(lo, judged)
+		_, e.upper, _ = looks.bounds(hi, judged)
+		e.low, _, _ = looks.bounds(lo, printed)
+		_, e.high, _ = looks.bounds(hi, printed)
 	case len(xs) >= stats.MinSignedRank:
 		e.mid = extent{lo: stats.HodgesLehmann(lo), hi: stats.HodgesLehmann(hi)}
 		e.low, _, e.ok = stats.SignedRankBounds(lo, printed)
@@ -150,7 +156,7 @@ func EstimateOf(values []analysis.Value, spec analysis.Spec) Estimate {
 		out.Note = fmt.Sprintf("no data in %d of %d trials: %s", missing, len(values), why)
 		return out
 	}
-	e := estimate(xs).within(least(spec), most(spec))
+	e := estimate(xs, nil).within(least(spec), most(spec))
 	out = e.report(spec.Unit, len(xs), func(v float64) float64 { return v })
 	switch {
 	case e.normal:

@@ -16,6 +16,7 @@ type Input struct {
 	// has is there, not nil and without [analysis.Trial.Problems].
 	Blocks   map[int]map[string]*analysis.Trial
 	Repeats  int            // blocks asked for
+	Most     int            // blocks up to which a planned extension goes; 0: there is none
 	Lost     map[int]string // blocks that cannot count for a reason known elsewhere
 	PerBlock time.Duration  // how long a block takes, to say what more would cost; 0: unknown
 }
@@ -91,20 +92,21 @@ func sortedKeys[K int | string, V any](m map[K]V) []K {
 // to Holm's bounds: twelve checks at 5 % each would raise a false alarm in every second run.
 func judgeAll(in Input, numbers []int, blocks map[int]map[string]*analysis.Trial) []Finding {
 	findings := make([]Finding, len(in.Objectives))
+	looks := in.looks(len(numbers))
 	var family []int
-	var ps []float64
+	var cases []*judgedCase
 	for i, o := range in.Objectives {
-		c := newCase(o, numbers, blocks, in.PerBlock)
+		c := newCase(o, numbers, blocks, in.PerBlock, looks)
 		findings[i] = c.judge()
 		if o.gates() && c.comparison && c.directed {
-			family, ps = append(family, i), append(ps, c.above())
+			family, cases = append(family, i), append(cases, c)
 		}
 	}
-	for k, stands := range stats.Holm(ps, judged) {
-		f := &findings[family[k]]
-		if f.Outcome == Fail && !stands {
+	stands := stats.HolmBy(len(cases), func(i, among int) bool { return cases[i].above(judged / float64(among)) })
+	for k, i := range family {
+		if f := &findings[i]; f.Outcome == Fail && !stands[k] {
 			f.Outcome = Inconclusive
-			f.Reason = fmt.Sprintf("%s; alone that would fail, but among %d comparisons chance is too likely (Holm, p = %.2g)", f.Reason, len(ps), ps[k])
+			f.Reason = fmt.Sprintf("%s; alone that would fail, but among %d comparisons chance is too likely (Holm%s)", f.Reason, len(cases), cases[k].chance())
 		}
 	}
 	return findings

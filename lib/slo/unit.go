@@ -25,6 +25,9 @@ func Constant(e Expr) (float64, bool) {
 	return 0, false
 }
 
+// Text writes an expression as objectives have it.
+func Text(e Expr) string { return show(e, 0) }
+
 // UnitOf is what an expression is measured in.
 func UnitOf(e Expr) analysis.Unit { return e.unit() }
 

@@ -26,6 +26,7 @@ type Estimate struct {
 // A Finding is one objective judged.
 type Finding struct {
 	Objective  Objective
+	Subject    string // what Estimate is of: "cluster.p99", "cluster.p99 over single.p99"; "" if it cannot be judged
 	Outcome    Outcome
 	Form       Form
 	Estimate   Estimate

@@ -267,7 +267,7 @@ func TestNothingUnknownPasses(t *testing.T) {
 	sound := slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, "a.balance >= 0", 0)}, Blocks: each(took(10*ms), took(20*ms)), Repeats: 2})
 	checkRun(t, sound, slo.Pass, "") // so that what follows is owed to what is broken
 	for range 60 {
-		n := 1 + r.IntN(8)
+		n := 1 + r.IntN(12)
 		at := r.IntN(n)
 		b := make(blocks)
 		for i := range n {
@@ -288,9 +288,28 @@ func TestNothingUnknownPasses(t *testing.T) {
 			"a.balance >= 0", "a.recovery <= 1000s", "a.recovery >= 0s", "a.detection != 1s", "a.lost_requests <= 0",
 			"a.recovery <= b.recovery", "a.worst(30s) >= 0%", "a.during.availability >= 0%",
 		} {
-			v := slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, check, 0)}, Blocks: b, Repeats: n})
-			if v.Outcome == slo.Pass {
-				t.Fatalf("%s passed with a broken trial: %+v", check, v)
+			for _, in := range []slo.Input{{Repeats: n}, {Repeats: max(n, 6), Most: n + 6}} { // with an extension, too
+				in.Objectives, in.Blocks = []slo.Objective{objective(t, check, 0)}, b
+				if v := slo.Judge(in); v.Outcome == slo.Pass {
+					t.Fatalf("%s passed with a broken trial: %+v", check, v)
+				}
+			}
+		}
+	}
+}
+
+// An objective that is no number, or that nobody evaluated, passes neither at a look nor at the end.
+func TestNotANumberNeverPasses(t *testing.T) {
+	nan := objective(t, "b.max <= 1s", 0)
+	nan.Check.R = slo.Num{V: math.NaN(), Unit: analysis.Seconds}
+	divided := objective(t, "b.max / (a.max - a.max) <= 1", 0)
+	margin := objective(t, "b.max <= a.max", math.NaN())
+	b := pairs(times(9, took(10*ms), took(10*ms))...)
+	for _, o := range []slo.Objective{nan, divided, margin, {Text: "never read"}, {Text: "half read", Check: slo.Comparison{L: slo.Metric{Arm: "a", Ref: analysis.Ref{Metric: "max"}}, Op: "<="}}} {
+		for _, in := range []slo.Input{{Repeats: 9}, {Repeats: 6, Most: 12}} {
+			in.Objectives, in.Blocks = []slo.Objective{o}, b
+			if v := slo.Judge(in); v.Outcome != slo.Inconclusive || v.Decided() {
+				t.Errorf("%s: %s, decided %v", o.Text, v.Outcome, v.Decided())
 			}
 		}
 	}

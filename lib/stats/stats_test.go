@@ -271,3 +271,38 @@ func TestFalseFails(t *testing.T) {
 		}
 	}
 }
+
+// TestTrialsSuffice: of so many trials as are planned, nine of ten find the difference.
+func TestTrialsSuffice(t *testing.T) {
+	const draws = 4000
+	r := rand.New(rand.NewPCG(20261129, 4))
+	for _, c := range []struct{ sigma, delta float64 }{{0.14, math.Log(1.2)}, {0.14, math.Log(1.1)}, {0.05, math.Log(1.05)}, {0.3, math.Log(1.5)}} {
+		n := max(stats.Trials(c.sigma, c.delta, 0.05, 0.9), stats.MinSignedRank)
+		found := 0
+		for range draws {
+			xs := make([]float64, n)
+			for i := range xs {
+				xs[i] = c.delta + c.sigma*r.NormFloat64()
+			}
+			if low, _, _ := stats.SignedRankBounds(xs, 0.05); low > 0 {
+				found++
+			}
+		}
+		if share := float64(found) / draws; share < 0.87 || share > 0.97 {
+			t.Errorf("noise %v: %d trials find %.3f in %.1f %%", c.sigma, n, c.delta, 100*share)
+		}
+		if d := stats.Resolved(c.sigma, n, 0.05, 0.9); d > c.delta {
+			t.Errorf("noise %v: %d trials are said to resolve %.3f, not %.3f", c.sigma, n, d, c.delta)
+		}
+	}
+	if d := stats.Resolved(0.1, 2, 0.05, 0.9); !math.IsInf(d, 1) {
+		t.Errorf("two trials resolve %v", d)
+	}
+}
+
+func TestSDMost(t *testing.T) {
+	near(t, "upper bound", stats.SDMost(1, 6, 0.2), math.Sqrt(5/2.3425343)) // χ²₀.₂,₅
+	if v := stats.SDMost(1, 1, 0.2); !math.IsInf(v, 1) {
+		t.Errorf("one value bounds the noise by %v", v)
+	}
+}

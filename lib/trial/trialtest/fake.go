@@ -40,6 +40,8 @@ type Fake struct {
 	Network  string // of the nodes' addresses; "" is 10.0.0.
 	// Carries is how many requests a second so many nodes answer; those beyond it time out. Nil: all.
 	Carries func(nodes int) float64
+	// Takes is how long an answer takes in a trial of this spec; nil or 0: 1 ms.
+	Takes func(s target.Spec) time.Duration
 	// Offers is how many requests a second the generator can send; beyond it they leave later and later. 0: any.
 	Offers float64
 
@@ -236,7 +238,11 @@ func (f *Fake) sample(n uint64, due time.Duration, p load.Plan) record.Sample {
 	defer f.mu.Unlock()
 	to := f.nodes[int(n)%len(f.nodes)]
 	lost := f.dead[to.Name]
-	s := record.Sample{Seq: n, Due: due, Sent: due, Free: record.None, Done: due + time.Millisecond, Class: record.OK, Node: to.Name}
+	takes := time.Millisecond
+	if f.Takes != nil {
+		takes = max(takes, f.Takes(f.spec))
+	}
+	s := record.Sample{Seq: n, Due: due, Sent: due, Free: record.None, Done: due + takes, Class: record.OK, Node: to.Name}
 	if p.AttemptsHeader != "" {
 		s.Tried, s.Traced = []string{to.Address + ":8080"}, true
 	}
@@ -245,7 +251,7 @@ func (f *Fake) sample(n uint64, due time.Duration, p load.Plan) record.Sample {
 	}
 	if late := zeroless(n, p) / f.Offers; f.Offers > 0 && late > due.Seconds() {
 		s.Sent = time.Duration(late * float64(time.Second))
-		s.Done = s.Sent + time.Millisecond
+		s.Done = s.Sent + takes
 	}
 	if f.Carries != nil {
 		share := f.Carries(len(f.nodes)) / p.Schedule.Mean()

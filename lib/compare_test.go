@@ -1,0 +1,304 @@
+package tutti_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/slo"
+	"github.com/tutti-bench/tutti/lib/target"
+)
+
+// releases are two arms whose answers take so long.
+const releases = `version: 1
+name: releases
+target: {compose: compose.yaml, ingress: "http://app:8080", ready: {within: 5s}, nodes: app, env: {DB_PASSWORD: hunter22}}
+arms:
+  one: {scale: {app: 1}}
+  two: {scale: {app: 2}}
+baseline: one
+load: {rate: 10/s, for: 5s, warmup: 1s, timeout: 500ms, requests: [GET /]}
+objectives:
+  - two.p50 <= 400ms
+  - {check: two.p90 <= 3 * one.p90}
+  - {check: two.availability >= 99%, severity: warn}
+repeats: 6
+`
+
+// slowed is how long answers take: a little more in each block, and times factor for arm two.
+func slowed(all, two float64) func(target.Spec) time.Duration {
+	return func(s target.Spec) time.Duration {
+		arm, block, _ := strings.Cut(s.Trial, "-")
+		d := all * (20 + 0.4*float64(block[0]-'1'))
+		if arm == "two" {
+			d *= two
+		}
+		return time.Duration(d * float64(time.Millisecond))
+	}
+}
+
+// releaseRun runs releases into a folder of its own.
+func releaseRun(t *testing.T, text string, takes func(target.Spec) time.Duration, change func(*tutti.Options)) *tutti.Result {
+	t.Helper()
+	b := newBench(t, text)
+	b.Takes = takes
+	if change != nil {
+		change(&b.opts)
+	}
+	var res *tutti.Result
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		if res, err = b.run(t.Context(), t); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return res
+}
+
+func compared2(t *testing.T, was, now *tutti.Result) *tutti.Comparison {
+	t.Helper()
+	c, err := tutti.Compare(was.Dir, now.Dir, newBench(t, releases).opts.Kit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := json.Marshal(c); err != nil {
+		t.Errorf("it has no JSON: %v", err)
+	}
+	return c
+}
+
+func row(t *testing.T, c *tutti.Comparison, subject string) tutti.ComparedRow {
+	t.Helper()
+	for _, r := range c.Rows {
+		if r.Subject == subject {
+			return r
+		}
+	}
+	t.Fatalf("there is no %s among %d rows", subject, len(c.Rows))
+	return tutti.ComparedRow{}
+}
+
+// Two runs of one scenario are compared by what their objectives are about, and by the metrics of each arm.
+func TestCompare(t *testing.T) {
+	was := releaseRun(t, releases, slowed(1, 1), nil)
+	for name, c := range map[string]struct {
+		takes   func(target.Spec) time.Duration
+		verdict rundir.Verdict
+		code    int
+		p50, p9 rundir.Verdict // of two.p50, and of two.p90 over one.p90
+		by      float64
+		better  bool
+	}{
+		"the same":       {slowed(1, 1), rundir.Pass, 0, rundir.Pass, rundir.Pass, 1, false},
+		"all slower":     {slowed(1.5, 1), rundir.Fail, 11, rundir.Fail, rundir.Pass, 1.5, false},
+		"two is slower":  {slowed(1, 1.5), rundir.Fail, 11, rundir.Fail, rundir.Fail, 1.5, false},
+		"all are faster": {slowed(0.5, 1), rundir.Pass, 0, rundir.Pass, rundir.Pass, 0.5, true},
+		"about a tenth":  {slowed(1.1, 1), rundir.Inconclusive, 12, rundir.Inconclusive, rundir.Pass, 1.1, false},
+		"within a tenth": {slowed(1.02, 1), rundir.Pass, 0, rundir.Pass, rundir.Pass, 1.02, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := releaseRun(t, releases, c.takes, nil)
+			got := compared2(t, was, now)
+			p50, ratio := row(t, got, "two.p50"), row(t, got, "two.p90 over 3 * one.p90")
+			if got.Verdict != c.verdict || got.ExitCode != c.code || p50.Verdict != c.p50 || ratio.Verdict != c.p9 || p50.Better != c.better {
+				t.Errorf("%s (exit code %d) because %q; two.p50 %s (better %v), the ratio %s", got.Verdict, got.ExitCode, got.Reasons, p50.Verdict, p50.Better, ratio.Verdict)
+			}
+			if p50.By.Value == nil || math.Abs(*p50.By.Value/c.by-1) > 0.03 || p50.By.Low == nil || *p50.By.Low > *p50.By.Value {
+				t.Errorf("two.p50 changed by %+v, want %v", p50.By, c.by)
+			}
+			if r := row(t, got, "one.ok_p99"); r.Gates || r.Was.Value == nil {
+				t.Errorf("a metric without an objective: %+v", r)
+			}
+			if len(got.Moved) > 0 || row(t, got, "two.availability").Gates {
+				t.Errorf("moved %v, an objective that warns gates", got.Moved)
+			}
+		})
+	}
+}
+
+// On another machine times say nothing; what compares arms inside each run does.
+func TestCompareMachines(t *testing.T) {
+	was := releaseRun(t, releases, slowed(1, 1), nil)
+	now := releaseRun(t, releases, slowed(3, 1), func(o *tutti.Options) { o.About.Version = "v1" })
+	c := compared2(t, was, now)
+	if len(c.Moved) != 1 || c.Moved[0] != "tutti is v0 and v1" {
+		t.Errorf("moved %v", c.Moved)
+	}
+	if c.Verdict != rundir.Pass || slices.ContainsFunc(c.Rows, func(r tutti.ComparedRow) bool { return r.Subject == "two.p50" }) {
+		t.Errorf("%s because %q, rows %+v", c.Verdict, c.Reasons, c.Rows)
+	}
+	if r := row(t, c, "two.ok_p50 over one.ok_p50"); r.Verdict != rundir.Pass || r.Gates {
+		t.Errorf("%+v", r)
+	}
+	worse := releaseRun(t, releases, slowed(3, 1.5), func(o *tutti.Options) { o.About.Version = "v1" })
+	if c := compared2(t, was, worse); c.Verdict != rundir.Fail || c.ExitCode != 11 {
+		t.Errorf("%s because %q", c.Verdict, c.Reasons)
+	}
+	absolute := strings.Replace(releases, "  - {check: two.p90 <= 3 * one.p90}\n", "", 1)
+	was = releaseRun(t, absolute, slowed(1, 1), nil)
+	now = releaseRun(t, absolute, slowed(1, 1), func(o *tutti.Options) { o.About.Version = "v1" })
+	if c := compared2(t, was, now); c.Verdict != rundir.Inconclusive || c.ExitCode != 12 || !strings.Contains(c.Reasons[0], "the machines differ") {
+		t.Errorf("%s because %q", c.Verdict, c.Reasons)
+	}
+}
+
+// What is no longer the same experiment is refused, and said; what is not to be trusted compares to nothing.
+func TestCompareRefused(t *testing.T) {
+	kit := newBench(t, releases).opts.Kit
+	was := releaseRun(t, releases, slowed(1, 1), nil)
+	for name, c := range map[string]struct{ old, new, want string }{
+		"rate":    {"rate: 10/s", "rate: 20/s", "load.rate is 10/s and 20/s"},
+		"request": {"GET /", "GET /other", "load.requests.GET /other is nothing and"},
+		"scale":   {"two: {scale: {app: 2}}", "two: {scale: {app: 3}}", "arms.two.scale.app is 2 and 3"},
+		"fault":   {"repeats: 6", "repeats: 6\nfaults: [{name: crash, at: 1s, kill: app, for: 1s}]", "arms.one.faults.crash is nothing and crash: kill at 1s for 1s"},
+	} {
+		now := releaseRun(t, strings.Replace(releases, c.old, c.new, 1), slowed(1, 1), nil)
+		_, err := tutti.Compare(was.Dir, now.Dir, kit)
+		var usage *tutti.UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	// Objectives, repeats and the seed are no part of the experiment; an objective that is gone is told of.
+	now := releaseRun(t, strings.NewReplacer("repeats: 6", "repeats: 7\nseed: 5", "3 * one.p90", "4 * one.p90").Replace(releases), slowed(1, 1), nil)
+	c := compared2(t, was, now)
+	says(t, "reasons", c.Reasons, "two.p90 over 3 * one.p90: no objective")
+	if c.Verdict != rundir.Inconclusive {
+		t.Errorf("%s because %q", c.Verdict, c.Reasons)
+	}
+	few := releaseRun(t, releases, slowed(1, 1), func(o *tutti.Options) { o.MaxTime = 30 * time.Second })
+	if c := compared2(t, was, few); c.Verdict != rundir.Invalid || c.ExitCode != 13 {
+		t.Errorf("with an invalid run: %s because %q", c.Verdict, c.Reasons)
+	}
+	if _, err := tutti.MeasuredOf(few.Dir, kit); !errors.Is(err, tutti.ErrUntrusted) {
+		t.Errorf("measures of an invalid run: %v", err)
+	}
+	if _, err := tutti.Compare(was.Dir, filepath.Join(was.Dir, "nothing"), kit); err == nil || !strings.Contains(err.Error(), "no run and no baseline file") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A baseline file is what a run has measured; a run that is held against it has a say for each objective, and 11 is for what became worse.
+func TestBaseline(t *testing.T) {
+	kit := newBench(t, releases).opts.Kit
+	was := releaseRun(t, releases, slowed(1, 1), nil)
+	b, err := tutti.MeasuredOf(was.Dir, kit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "base.json")
+	if err := rundir.SaveBaseline(file, b); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file); err != nil || strings.Contains(string(text), "hunter22") {
+		t.Errorf("the file has the password, or %v", err)
+	}
+	kept, err := rundir.LoadBaseline(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text    string
+		takes   func(target.Spec) time.Duration
+		verdict rundir.Verdict
+		code    int
+		reason  string
+	}{
+		"the same":   {releases, slowed(1, 1), rundir.Pass, 0, "nothing is worse than in the baseline base.json"},
+		"slower":     {releases, slowed(1.5, 1), rundir.Fail, 11, "regression: two.p50 is 1.5 times what it was"},
+		"undecided":  {releases, slowed(1.1, 1), rundir.Inconclusive, 12, "baseline: two.p50 is 1.1 times what it was"},
+		"and failed": {strings.Replace(releases, "400ms", "25ms", 1), slowed(1.5, 1), rundir.Fail, 10, "beyond the limit of 25 ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := releaseRun(t, c.text, c.takes, func(o *tutti.Options) { o.Against = &tutti.Against{File: "base.json", Baseline: kept} })
+			verdict(t, res.Run, c.verdict, c.code)
+			says(t, "reasons", res.Run.Reasons, c.reason)
+			again, err := tutti.Judge(res.Dir, kit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			verdict(t, again.Run, c.verdict, c.code)
+			n := 0
+			for _, o := range again.Run.Objectives {
+				if o.Regression {
+					n++
+				}
+			}
+			if n != 2 {
+				t.Errorf("%d objectives are held against the baseline, want 2", n)
+			}
+		})
+	}
+
+	// Somebody's own margin counts, and is kept.
+	kept.Measures[0].Margin = 0.7
+	kept.Measures[1].Margin = 0.7
+	res := releaseRun(t, releases, slowed(1.5, 1), func(o *tutti.Options) { o.Against = &tutti.Against{File: "base.json", Baseline: kept} })
+	verdict(t, res.Run, rundir.Pass, 0)
+	fresh, err := tutti.MeasuredOf(res.Dir, kit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tutti.KeepMargins(kept, fresh)
+	if fresh.Measures[0].Margin != 0.7 || len(fresh.Measures) != len(kept.Measures) {
+		t.Errorf("measures %+v", fresh.Measures[0])
+	}
+
+	// On another machine only what compares arms has a say, and that is told; where nothing is left it is undecided.
+	for name, c := range map[string]struct {
+		text    string
+		takes   func(target.Spec) time.Duration
+		verdict rundir.Verdict
+		code    int
+	}{
+		"slower alike": {releases, slowed(3, 1), rundir.Pass, 0},
+		"two slower":   {releases, slowed(3, 1.9), rundir.Fail, 11},
+		"nothing left": {strings.Replace(releases, "  - {check: two.p90 <= 3 * one.p90}\n", "", 1), slowed(1, 1), rundir.Inconclusive, 12},
+	} {
+		res := releaseRun(t, c.text, c.takes, func(o *tutti.Options) {
+			o.About.Version = "v1"
+			o.Against = &tutti.Against{File: "base.json", Baseline: kept}
+			if name == "nothing left" {
+				only := *kept
+				only.Measures = slices.DeleteFunc(slices.Clone(kept.Measures), func(m rundir.Measure) bool { return m.Form != slo.Absolute })
+				o.Against.Baseline = &only
+			}
+		})
+		verdict(t, res.Run, c.verdict, c.code)
+		last := res.Run.Objectives[len(res.Run.Objectives)-1]
+		if !last.Regression || !strings.Contains(last.Reason, "base.json was measured on another machine (tutti is v0 and v1)") || (last.Severity == slo.SeverityWarn) == (name == "nothing left") {
+			t.Errorf("%s: the last objective is %+v", name, last)
+		}
+	}
+
+	other := newBench(t, strings.Replace(releases, "rate: 10/s", "rate: 20/s", 1))
+	other.opts.Against = &tutti.Against{File: "base.json", Baseline: kept}
+	_, err = tutti.Prepare(t.Context(), other.parse(t), other.opts)
+	var usage *tutti.UsageError
+	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "--baseline base.json: it is about another experiment: load.rate is 10/s and 20/s") || other.opened != 0 {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A baseline that cannot be read, or says nonsense, is refused.
+func TestBaselineBroken(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"schema": "tutti.run/v1"}`: `schema is "tutti.run/v1"`, `{`: "unexpected end",
+		`{"schema": "tutti.baseline/v1", "measures": [{"subject": "a.p50", "margin": -1}]}`: "margin of a.p50 is -1",
+	} {
+		file := filepath.Join(t.TempDir(), "base.json")
+		write(t, file, text)
+		if _, err := rundir.LoadBaseline(file); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
