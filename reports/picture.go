@@ -269,7 +269,7 @@ func bar(t LiveTrial, now time.Duration, width int) string {
 // vitals are the numbers of the last full second and strips of the last ones.
 type vitals struct{ rate, p99, good, bad string }
 
-const strip = 21 // seconds
+const liveStrip = 21 // seconds
 
 func (s *liveState) vital() vitals {
 	type second struct {
@@ -304,7 +304,7 @@ func (s *liveState) vital() vitals {
 		return v
 	}
 	var heights, shares []float64
-	for k := last - strip + 1; k <= last; k++ {
+	for k := last - liveStrip + 1; k <= last; k++ {
 		x := by[k]
 		if x == nil || x.due == 0 {
 			heights, shares = append(heights, -1), append(shares, -1)
@@ -322,11 +322,11 @@ func (s *liveState) vital() vitals {
 	if d, ok := percentileOf(&sec.ok, sec.due, 99); ok {
 		p = strings.ReplaceAll(duration(d), nb, " ")
 	}
-	v.p99 = fmt.Sprintf("%-9s %s", p, sparks(heights))
+	v.p99 = fmt.Sprintf("%-9s %s", p, sparks(heights, 0))
 	if strings.Contains(v.p99, "×") {
 		v.p99 += "   × never: over 1 % bad"
 	}
-	v.good = fmt.Sprintf("%-9s %s   last %d s", strings.ReplaceAll(percent(float64(sec.good)/float64(max(sec.due, 1))), nb, " "), levels(shares), strip)
+	v.good = fmt.Sprintf("%-9s %s   last %d s", strings.ReplaceAll(percent(float64(sec.good)/float64(max(sec.due, 1))), nb, " "), levels(shares), liveStrip)
 	if s.due > 0 {
 		var parts []string
 		for _, c := range record.Classes() {
@@ -346,12 +346,12 @@ func percentileOf(ok *record.Hist, due uint64, q uint64) (time.Duration, bool) {
 
 var blocks = []rune("▁▂▃▄▅▆▇█")
 
-// sparks draws times on a log scale of their own: × never, a space where there is nothing.
-func sparks(vs []float64) string {
-	lo := 0.0
-	for _, v := range vs {
-		if v > 0 && (lo == 0 || v < lo) {
-			lo = v
+// sparks draws times on a log scale from lo on, or from their own lowest if lo is 0: × never, a space where
+// there is nothing.
+func sparks(vs []float64, lo float64) string {
+	if lo == 0 {
+		for _, v := range vs {
+			lo = least(lo, max(v, 0))
 		}
 	}
 	var b strings.Builder
