@@ -30,11 +30,13 @@ type app struct {
 	out, err io.Writer
 	args     []string
 	teller   teller
+	runner   *runner // where one reads what is printed
 }
 
 // Main runs the command line and returns the exit code.
 func Main(kit Kit, args []string, in io.Reader, out, errw io.Writer) (code int) {
 	a := &app{kit: kit, in: in, out: out, err: errw, args: args}
+	defer func() { a.runner.close() }()
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(errw, "tutti: internal error: %v\n  this is a bug of tutti; what was started is being removed by the watchdog\n", p)

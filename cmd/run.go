@@ -26,6 +26,7 @@ type runFlags struct {
 	only    string
 	maxTime time.Duration
 	allow   []string
+	ci      ciFlags
 	given   func(name string) bool // the flag is on the command line
 }
 
@@ -38,6 +39,7 @@ func (f *runFlags) add(c *cobra.Command, running bool) {
 	if running {
 		c.Flags().StringVar(&f.out, "out", "", "the run's folder (default runs/NAME-TIMESTAMP)")
 		c.Flags().DurationVar(&f.maxTime, "max-time", 0, "begin no block that would end later than this")
+		f.ci.add(c)
 	}
 }
 
@@ -66,7 +68,10 @@ func (a *app) runCommand() *cobra.Command {
 		Use: "run SCENARIO", Short: "Run a scenario, judge it, write the report",
 		Long: `Run starts the scenario's target for every trial, sends the load, breaks what the
 scenario says, judges the objectives and leaves a folder with report.html, run.json,
-junit.xml and summary.md. Ctrl-C undoes, tears down and writes what there is.`,
+junit.xml, summary.md and metrics.txt. Ctrl-C undoes, tears down and writes what there is.
+
+In a pipeline every verdict but pass has an exit code of its own that fails the step. The
+policies change that by name only, and never what run.json says.`,
 		Args: exactly("SCENARIO"),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.read(args[0])
@@ -86,6 +91,12 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	policy, err := f.ci.policy()
+	if err != nil {
+		return err
+	}
+	policy.File = placeOf(s.File)
+	runner := a.startRunner(f.ci)
 	view := a.newView()
 	defer view.close()
 	o.Hooks = view.hooks(s)
@@ -97,14 +108,15 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 	res, err := tutti.Run(ctx, p, o)
 	view.close()
 	if res != nil {
-		err = errors.Join(cause(ctx, err), a.draw(res, all))
+		err = errors.Join(cause(ctx, err), a.draw(res, policy))
 		if serr := a.show(res); serr != nil {
 			err = errors.Join(err, serr)
 		}
+		runner.tell(res, policy)
 	}
 	err = errors.Join(err, p.Close(context.WithoutCancel(ctx)))
 	if err == nil {
-		return verdictOf(res.Run)
+		return a.verdict(res.Run, policy)
 	}
 	return cause(ctx, err)
 }

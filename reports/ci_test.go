@@ -2,6 +2,7 @@ package reports_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -101,7 +102,7 @@ func TestJUnitPolicy(t *testing.T) {
 		want   []string
 	}{
 		{reports.Policy{}, []string{"passed", "failure", "skipped", "error", "skipped"}},
-		{reports.Policy{Inconclusive: reports.Warn}, []string{"passed", "failure", "skipped", "error", "skipped"}},
+		{reports.Policy{Inconclusive: reports.Warn, File: "sub/node crash.yaml"}, []string{"passed", "failure", "skipped", "error", "skipped"}},
 		{reports.Policy{Inconclusive: reports.Fail}, []string{"passed", "failure", "failure", "error", "skipped"}},
 	} {
 		r := judged()
@@ -117,10 +118,10 @@ func TestJUnitPolicy(t *testing.T) {
 				continue
 			}
 			line := r.Run.Objectives[i].Line
-			if kind != c.want[i] || e.attr["file"] != "scenarios/node-crash.yaml" || e.attr["line"] != strconv.Itoa(line) {
+			if kind != c.want[i] || e.attr["file"] != cmp.Or(c.policy.File, "scenarios/node-crash.yaml") || e.attr["line"] != strconv.Itoa(line) {
 				t.Errorf("%+v: objective %d is %s at %s:%s, want %s at line %d", c.policy, i, kind, e.attr["file"], e.attr["line"], c.want[i], line)
 			}
-			if place := fmt.Sprintf("scenarios/node-crash.yaml:%d: ", line); kind != "passed" && (!strings.HasPrefix(message, place) || line == 0) {
+			if place := fmt.Sprintf("%s:%d: ", cmp.Or(c.policy.File, "scenarios/node-crash.yaml"), line); kind != "passed" && (!strings.HasPrefix(message, place) || line == 0) {
 				t.Errorf("%+v: %q does not begin with %q", c.policy, message, place)
 			}
 		}
@@ -223,10 +224,10 @@ func parseCommand(line string) (command, bool) {
 	return c, true
 }
 
-func annotationsOf(t *testing.T, r *tutti.Result, p reports.Policy, file string) []command {
+func annotationsOf(t *testing.T, r *tutti.Result, p reports.Policy) []command {
 	t.Helper()
 	var b bytes.Buffer
-	if err := p.Annotations(&b, r, file); err != nil {
+	if err := p.Annotations(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	var out []command
@@ -244,7 +245,7 @@ func annotationsOf(t *testing.T, r *tutti.Result, p reports.Policy, file string)
 func TestAnnotations(t *testing.T) {
 	r := judged()
 	r.Run.Verdict = rundir.Fail
-	got := annotationsOf(t, r, reports.Policy{}, "sub/a,b:c%25.yaml")
+	got := annotationsOf(t, r, reports.Policy{File: "sub/a,b:c%25.yaml"})
 	want := []struct {
 		level string
 		line  int
@@ -273,13 +274,13 @@ func TestAnnotations(t *testing.T) {
 		r := crash(1)
 		r.Run.Verdict = rundir.Inconclusive
 		r.Run.Objectives[0].Verdict = rundir.Inconclusive
-		if got := annotationsOf(t, r, policy, ""); got[0].name != level || got[0].props["file"] != "scenarios/node-crash.yaml" {
+		if got := annotationsOf(t, r, policy); got[0].name != level || got[0].props["file"] != "scenarios/node-crash.yaml" {
 			t.Errorf("%+v gives %+v", policy, got[0])
 		}
 	}
 	r = crash(1)
 	r.Run.Objectives = r.Run.Objectives[:4] // without the one that is inconclusive
-	if got := annotationsOf(t, r, reports.Policy{}, ""); len(got) != 0 {
+	if got := annotationsOf(t, r, reports.Policy{}); len(got) != 0 {
 		t.Errorf("a run that passes has %v", got)
 	}
 }
@@ -290,7 +291,7 @@ func TestAnnotationsBound(t *testing.T) {
 		r := failed()
 		one := r.Run.Objectives[0]
 		r.Run.Objectives = slices.Repeat([]rundir.Objective{one}, n)
-		got := annotationsOf(t, r, reports.Policy{}, "")
+		got := annotationsOf(t, r, reports.Policy{})
 		if len(got) != min(n, 5) {
 			t.Errorf("%d of %d objectives are annotated", len(got), n)
 		}
@@ -301,14 +302,14 @@ func TestAnnotationsBound(t *testing.T) {
 	for _, v := range []rundir.Verdict{rundir.Fail, rundir.Inconclusive, rundir.Invalid, rundir.Errored, rundir.Interrupted, ""} {
 		r := crash(1)
 		r.Run.Objectives, r.Run.Verdict, r.Run.Reasons = nil, v, []string{"for a reason"}
-		if got := annotationsOf(t, r, reports.Policy{}, ""); len(got) != 1 || got[0].name != "error" || got[0].data != "for a reason" {
+		if got := annotationsOf(t, r, reports.Policy{}); len(got) != 1 || got[0].name != "error" || got[0].data != "for a reason" {
 			if v != rundir.Inconclusive || got[0].name != "warning" {
 				t.Errorf("verdict %q gives %+v", v, got)
 			}
 		}
 	}
 	r := invalid()
-	got := annotationsOf(t, r, reports.Policy{Invalid: reports.Warn}, "")
+	got := annotationsOf(t, r, reports.Policy{Invalid: reports.Warn})
 	if got[0].name != "warning" || !strings.Contains(got[1].props["title"], "fault crash has no proof") {
 		t.Errorf("invalid, to warn of: %+v", got)
 	}
@@ -318,7 +319,7 @@ func TestAnnotationsBound(t *testing.T) {
 func TestAnnotationsHostile(t *testing.T) {
 	r := attacked()
 	r.Run.Reasons = []string{strings.Repeat(hostile, 1000)}
-	got := annotationsOf(t, r, reports.Policy{}, "")
+	got := annotationsOf(t, r, reports.Policy{})
 	if len(got) < 3 {
 		t.Fatalf("%d annotations", len(got))
 	}

@@ -30,13 +30,9 @@ type annotation struct {
 }
 
 // Annotations writes workflow commands, which GitHub shows at lines of the scenario: what failed, what is invalid, what is
-// inconclusive, worst first, five at most. File is the scenario's path below the repository's root; without one it is as
-// on the command line. A run that passes gives nothing.
-func (p Policy) Annotations(w io.Writer, r *tutti.Result, file string) error {
+// inconclusive, worst first, five at most. A run that passes gives nothing.
+func (p Policy) Annotations(w io.Writer, r *tutti.Result) error {
 	s := newSheet(r)
-	if file == "" {
-		file = s.run.Provenance.Scenario
-	}
 	all := s.annotations(p)
 	if more := len(all) - maxAnnotations + 1; more > 1 {
 		all = all[:maxAnnotations-1]
@@ -44,7 +40,7 @@ func (p Policy) Annotations(w io.Writer, r *tutti.Result, file string) error {
 	}
 	var b bytes.Buffer
 	for _, a := range all {
-		fmt.Fprintf(&b, "::%s file=%s", a.level, commandProperty(visible(file)))
+		fmt.Fprintf(&b, "::%s file=%s", a.level, commandProperty(p.file(s.run)))
 		if a.line > 0 {
 			fmt.Fprintf(&b, ",line=%d", a.line)
 		}

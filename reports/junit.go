@@ -96,7 +96,7 @@ func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 		took = strconv.FormatFloat(from.Ended.Sub(from.Started).Seconds(), 'f', 3, 64)
 	}
 	suite := junitSuite{
-		Name: visible(s.run.Name), Time: took, File: visible(from.Scenario), Out: visible(s.sentenceText()),
+		Name: visible(s.run.Name), Time: took, File: p.file(s.run), Out: visible(s.sentenceText()),
 		Properties: &junitProperties{[]junitProperty{
 			{"verdict", string(s.run.Verdict)},
 			{"exit_code", strconv.Itoa(s.run.ExitCode)},
@@ -108,16 +108,16 @@ func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 	if !from.Started.IsZero() {
 		suite.Timestamp = from.Started.UTC().Format("2006-01-02T15:04:05")
 	}
-	suite.Cases = append(suite.Cases, s.runCase())
+	suite.Cases = append(suite.Cases, s.runCase(p))
 	for i, o := range s.run.Objectives {
-		suite.Cases = append(suite.Cases, s.objectiveCase(o, s.objectives.rows[i], p.Inconclusive == Fail))
+		suite.Cases = append(suite.Cases, s.objectiveCase(o, s.objectives.rows[i], p))
 	}
 	for _, c := range s.checks {
 		if c.state != printed {
-			suite.Cases = append(suite.Cases, s.checkCase(c))
+			suite.Cases = append(suite.Cases, s.checkCase(c, p))
 		}
 	}
-	suite.Cases = append(suite.Cases, s.writeCases()...)
+	suite.Cases = append(suite.Cases, s.writeCases(p)...)
 	suite.count()
 	// What is red as a whole is red in some case, whatever the cases are about.
 	why := message(string(s.run.Verdict), strings.Join(s.run.Reasons, "\n"))
@@ -144,8 +144,8 @@ func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 }
 
 // runCase is a case of its own for a run that has no judgement at all.
-func (s *sheet) runCase() junitCase {
-	c := junitCase{Class: visible(s.run.Name), Name: "the run came to its end", Time: "0.000", File: visible(s.run.Provenance.Scenario)}
+func (s *sheet) runCase(p Policy) junitCase {
+	c := junitCase{Class: visible(s.run.Name), Name: "the run came to its end", Time: "0.000", File: p.file(s.run)}
 	if s.run.Verdict == rundir.Errored || s.run.Verdict == rundir.Interrupted {
 		c.Error = message(string(s.run.Verdict), strings.Join(s.run.Reasons, "\n"))
 	}
@@ -190,19 +190,18 @@ func foundText(o rundir.Objective, r row) string {
 	return found
 }
 
-// at puts a place in the scenario before a message: not every reader shows the attributes that have it.
-func (s *sheet) at(line int, message string) string {
+// placed puts a place in the scenario before a message: not every reader shows the attributes that have it.
+func placed(file string, line int, message string) string {
 	if line <= 0 {
 		return message
 	}
-	return fmt.Sprintf("%s:%d: %s", flat(s.run.Provenance.Scenario), line, message)
+	return fmt.Sprintf("%s:%d: %s", file, line, message)
 }
 
-// objectiveCase makes the case of an objective. If strict, what is inconclusive is a failure.
-func (s *sheet) objectiveCase(o rundir.Objective, r row, strict bool) junitCase {
+func (s *sheet) objectiveCase(o rundir.Objective, r row, p Policy) junitCase {
 	c := junitCase{
 		Class: visible(s.run.Name + ".objectives"), Name: visible(objectiveName(o)), Time: "0.000",
-		File: visible(s.run.Provenance.Scenario), Line: o.Line,
+		File: p.file(s.run), Line: o.Line,
 	}
 	c.Properties = &junitProperties{}
 	prop := func(name string, v *float64) {
@@ -224,7 +223,7 @@ func (s *sheet) objectiveCase(o rundir.Objective, r row, strict bool) junitCase 
 	prop("limit", o.Limit)
 	prop("margin", &o.Margin)
 	found := foundText(o, r)
-	bad := message(string(o.Verdict), s.at(o.Line, found))
+	bad := message(string(o.Verdict), placed(c.File, o.Line, found))
 	switch {
 	case o.Verdict == rundir.Pass:
 		c.Out = visible(found)
@@ -233,7 +232,7 @@ func (s *sheet) objectiveCase(o rundir.Objective, r row, strict bool) junitCase 
 		c.Skipped = bad
 	case o.Verdict == rundir.Fail:
 		c.Failure = bad
-	case o.Verdict == rundir.Inconclusive && strict && o.Severity != slo.SeverityWarn:
+	case o.Verdict == rundir.Inconclusive && p.Inconclusive == Fail && o.Severity != slo.SeverityWarn:
 		c.Failure = bad
 	case o.Verdict == rundir.Inconclusive:
 		c.Skipped = bad
@@ -243,8 +242,8 @@ func (s *sheet) objectiveCase(o rundir.Objective, r row, strict bool) junitCase 
 	return c
 }
 
-func (s *sheet) checkCase(k check) junitCase {
-	c := junitCase{Class: visible(s.run.Name + ".validity"), Name: k.name, Time: "0.000", File: visible(s.run.Provenance.Scenario)}
+func (s *sheet) checkCase(k check, p Policy) junitCase {
+	c := junitCase{Class: visible(s.run.Name + ".validity"), Name: k.name, Time: "0.000", File: p.file(s.run)}
 	text := flat("found "+k.found+", bound: "+k.bound) + "\n" + strings.Join(k.detail, "\n")
 	switch k.state {
 	case broken:

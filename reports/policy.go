@@ -23,6 +23,17 @@ const (
 type Policy struct {
 	Inconclusive Stance
 	Invalid      Stance // [Undecided], [Fail] or [Warn]; what was not measured cannot be let through unseen
+
+	// File is the scenario's path as the pipeline knows it, below its repository's root; "" is the name that run.json has.
+	File string
+}
+
+// file is the scenario's path for one line of text.
+func (p Policy) file(r *rundir.Run) string {
+	if p.File == "" {
+		return flat(r.Provenance.Scenario)
+	}
+	return flat(p.File)
 }
 
 // Check refuses what is no policy.
