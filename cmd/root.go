@@ -81,7 +81,7 @@ Exit codes: 0 pass or done, 10 an objective failed, 12 inconclusive, 13 invalid,
 		return &tutti.UsageError{Err: fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())}
 	})
 	root.AddCommand(
-		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.judgeCommand(), a.reportCommand(),
+		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.judgeCommand(), a.reportCommand(), a.exportCommand(),
 		a.doctorCommand(), a.cleanCommand(), a.schemaCommand(), a.versionCommand(),
 		a.agentCommand(), a.helperCommand(), a.watchdogCommand(), a.targetCommand(),
 	)
