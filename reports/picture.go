@@ -500,4 +500,3 @@ func (s *liveState) progressLine() string {
 }
 
 const binsPerSecond = int(time.Second / record.Grid)
-
