@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/reports"
 )
 
@@ -153,6 +154,32 @@ func (r *runner) tell(res *tutti.Result, p reports.Policy) {
 	if err := appendTo("GITHUB_OUTPUT", outputs.Bytes()); err != nil {
 		r.a.tell("github: the step has no outputs: %v", err)
 	}
+}
+
+// refused annotates what is wrong with a scenario.
+func (a *app) refused(f ciFlags, err error) error {
+	wrong, ok := errors.AsType[scenario.Errors](err)
+	if !ok || !f.github() {
+		return err
+	}
+	var all []reports.Annotation
+	for _, e := range wrong {
+		all = append(all, reports.Annotation{Level: "error", File: placeOf(e.File), Line: e.Line, Column: e.Column, Title: "tutti: scenario", Message: e.Error()})
+	}
+	var b bytes.Buffer
+	if a.runner != nil {
+		b.WriteString(a.runner.resume())
+	}
+	for _, one := range reports.FewAnnotations(all) {
+		b.WriteString(one.String())
+	}
+	if a.runner != nil {
+		b.WriteString(a.runner.stop())
+	}
+	if _, werr := a.out.Write(b.Bytes()); werr != nil {
+		a.tell("github: annotations: %v", werr)
+	}
+	return err
 }
 
 // appendTo appends to the file that a variable of the environment names.

@@ -76,7 +76,7 @@ policies change that by name only, and never what run.json says.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.read(args[0])
 			if err != nil {
-				return err
+				return a.refused(f.ci, err)
 			}
 			return a.run(c.Context(), s, f)
 		},
@@ -102,7 +102,7 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 	o.Hooks = view.hooks(s)
 	p, err := tutti.Prepare(ctx, s, o)
 	if err != nil {
-		return cause(ctx, err)
+		return a.refused(f.ci, cause(ctx, err))
 	}
 	view.planned(p)
 	res, err := tutti.Run(ctx, p, o)

@@ -20,31 +20,49 @@ const maxAnnotations = 5
 // maxMessage bounds one annotation's text, in bytes.
 const maxMessage = 1000
 
-// An annotation is a message that GitHub shows at a line of a file.
-type annotation struct {
-	rank    int    // worst first
-	level   string // error, warning, notice
-	line    int    // of the scenario; 0: of none
-	title   string
-	message string
+// An Annotation is a message that GitHub shows at a line of a file.
+type Annotation struct {
+	Level   string // error, warning, notice
+	File    string // below the repository's root
+	Line    int    // 0: of none
+	Column  int    // 0: of none
+	Title   string
+	Message string
+
+	rank int // worst first
+}
+
+// String is the workflow command for it, one line. Text in it is text, however hostile, and a long message is cut.
+func (a Annotation) String() string {
+	place := ""
+	if a.Line > 0 {
+		place = fmt.Sprintf(",line=%d", a.Line)
+		if a.Column > 0 {
+			place += fmt.Sprintf(",col=%d", a.Column)
+		}
+	}
+	return fmt.Sprintf("::%s file=%s%s,title=%s::%s\n", a.Level, commandProperty(flat(a.File)), place, commandProperty(flat(a.Title)), commandData(clipped(flat(a.Message), maxMessage)))
+}
+
+// FewAnnotations are the first five of them, the last of which tells of those left out.
+func FewAnnotations(all []Annotation) []Annotation {
+	if len(all) <= maxAnnotations {
+		return all
+	}
+	few := append([]Annotation(nil), all[:maxAnnotations]...)
+	last := &few[maxAnnotations-1]
+	last.Line, last.Column, last.Title = 0, 0, "tutti: and more"
+	last.Message = fmt.Sprintf("and %d more", len(all)-maxAnnotations+1)
+	return few
 }
 
 // Annotations writes workflow commands, which GitHub shows at lines of the scenario: what failed, what is invalid, what is
 // inconclusive, worst first, five at most. A run that passes gives nothing.
 func (p Policy) Annotations(w io.Writer, r *tutti.Result) error {
 	s := newSheet(r)
-	all := s.annotations(p)
-	if more := len(all) - maxAnnotations + 1; more > 1 {
-		all = all[:maxAnnotations-1]
-		all = append(all, annotation{level: all[len(all)-1].level, title: "tutti: and more", message: fmt.Sprintf("and %d more, see report.html and summary.md", more)})
-	}
 	var b bytes.Buffer
-	for _, a := range all {
-		fmt.Fprintf(&b, "::%s file=%s", a.level, commandProperty(p.file(s.run)))
-		if a.line > 0 {
-			fmt.Fprintf(&b, ",line=%d", a.line)
-		}
-		fmt.Fprintf(&b, ",title=%s::%s\n", commandProperty(flat(a.title)), commandData(clipped(flat(a.message), maxMessage)))
+	for _, a := range FewAnnotations(s.annotations(p)) {
+		b.WriteString(a.String())
 	}
 	_, err := w.Write(b.Bytes())
 	return err
@@ -59,10 +77,10 @@ func clipped(s string, most int) string {
 }
 
 // annotations are all there is to say, worst first.
-func (s *sheet) annotations(p Policy) []annotation {
-	var all []annotation
+func (s *sheet) annotations(p Policy) []Annotation {
+	var all []Annotation
 	add := func(rank int, level string, line int, title, message string) {
-		all = append(all, annotation{rank, level, line, "tutti: " + title, message})
+		all = append(all, Annotation{Level: level, File: p.file(s.run), Line: line, Title: "tutti: " + title, Message: message, rank: rank})
 	}
 	v, reasons := s.run.Verdict, strings.Join(s.run.Reasons, "; ")
 	if v == rundir.Errored || v == rundir.Interrupted {
@@ -94,7 +112,7 @@ func (s *sheet) annotations(p Policy) []annotation {
 	if len(all) == 0 && v != rundir.Pass {
 		add(5, levelOf(p.Of(v), "error"), 0, verdictWord(v), reasons)
 	}
-	slices.SortStableFunc(all, func(a, b annotation) int { return a.rank - b.rank })
+	slices.SortStableFunc(all, func(a, b Annotation) int { return a.rank - b.rank })
 	return all
 }
 

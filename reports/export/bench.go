@@ -2,8 +2,10 @@ package export
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -46,6 +48,16 @@ func Benchmarks(w io.Writer, r *tutti.Result, trials []Trial) error {
 		cores = 1
 	}
 	refs, notes := benchRefs(trials)
+	var labels []string
+	for _, keys := range refs {
+		for _, key := range keys {
+			if _, label := splitRef(key); label != "" {
+				labels = append(labels, label)
+			}
+		}
+	}
+	slices.Sort(labels) // the arms are in no order
+	faults := words(labels)
 	for _, note := range notes {
 		b.WriteString("# " + clean(note) + "\n")
 	}
@@ -60,7 +72,7 @@ func Benchmarks(w io.Writer, r *tutti.Result, trials []Trial) error {
 		for _, key := range refs[t.Arm] {
 			metric, label := splitRef(key)
 			spec, _ := analysis.SpecOf(metric)
-			unit, times := benchUnit(strings.Join(nonEmpty(metric, word(label)), "-"), spec.Unit)
+			unit, times := benchUnit(strings.Join(nonEmpty(metric, faults[label]), "-"), spec.Unit)
 			fmt.Fprintf(&b, " %s %s", strconv.FormatFloat(benchValue(*t.Metrics[key].Value, times), 'f', -1, 64), unit)
 		}
 		b.WriteByte('\n')
@@ -73,42 +85,44 @@ func Benchmarks(w io.Writer, r *tutti.Result, trials []Trial) error {
 func benchRefs(trials []Trial) (refs map[string][]string, notes []string) {
 	refs = make(map[string][]string)
 	for _, arm := range slices.Compact(slices.Sorted(slices.Values(names(trials)))) {
-		bad, of := make(map[string]int), 0
-		var keys []string
+		numbers, of := make(map[string]int), 0 // in how many trials a key has one
 		for _, t := range trials {
 			if t.Arm != arm || !t.Counted {
 				continue
 			}
 			of++
 			for key, v := range t.Metrics {
-				if metric, _ := splitRef(key); !slices.Contains(benchmarked, metric) || strings.Contains(key, "request=") || strings.Contains(key, "class=") {
-					continue
-				}
-				if !slices.Contains(keys, key) {
-					keys = append(keys, key)
-				}
-				if v.State != analysis.OK || v.Value == nil {
-					bad[key]++
+				switch {
+				case !isBenchmarked(key):
+				case v.State == analysis.OK && v.Value != nil:
+					numbers[key]++
+				default:
+					numbers[key] += 0
 				}
 			}
 		}
-		slices.SortFunc(keys, func(a, b string) int {
-			ma, la := splitRef(a)
-			mb, lb := splitRef(b)
-			if d := slices.Index(benchmarked, ma) - slices.Index(benchmarked, mb); d != 0 {
-				return d
-			}
-			return strings.Compare(la, lb)
-		})
-		for _, key := range keys {
-			if n := bad[key]; n > 0 {
-				notes = append(notes, fmt.Sprintf("%s of arm %s left out: it is no number in %d of %d trials (never, or not while we looked)", key, arm, n, of))
+		for _, key := range slices.SortedFunc(maps.Keys(numbers), byMetric) {
+			if n := numbers[key]; n < of {
+				notes = append(notes, fmt.Sprintf("%s of arm %s left out: it is no number in %d of %d trials (never, or not while we looked)", key, arm, of-n, of))
 				continue
 			}
 			refs[arm] = append(refs[arm], key)
 		}
 	}
 	return refs, notes
+}
+
+// isBenchmarked reports whether a metric is for benchmark lines: over the whole load, or of a fault.
+func isBenchmarked(key string) bool {
+	metric, _ := splitRef(key)
+	return slices.Contains(benchmarked, metric) && !strings.Contains(key, "request=") && !strings.Contains(key, "class=")
+}
+
+// byMetric orders keys as the metrics are listed, those of several faults by name.
+func byMetric(a, b string) int {
+	ma, la := splitRef(a)
+	mb, lb := splitRef(b)
+	return cmp.Or(slices.Index(benchmarked, ma)-slices.Index(benchmarked, mb), strings.Compare(la, lb))
 }
 
 // splitRef takes a metric's key apart: its name, and the fault that it is of.
@@ -141,7 +155,7 @@ func benchUnit(name string, u analysis.Unit) (unit string, times float64) {
 func benchValue(v, times float64) float64 { return math.Round(v*times*1e6) / 1e6 }
 
 func nonEmpty(parts ...string) []string {
-	return slices.DeleteFunc(parts, func(s string) bool { return s == "" || s == "_" })
+	return slices.DeleteFunc(parts, func(s string) bool { return s == "" })
 }
 
 // camel makes a benchmark's name of a scenario's: NodeCrash of node-crash.

@@ -212,6 +212,8 @@ func TestBenchmarks(t *testing.T) {
 			trials[i].Metrics["p99"] = rundir.Value{State: analysis.OK, Unit: analysis.Seconds, Value: &v}
 		}
 	}
+	other := trials[1]
+	delete(trials[1].Metrics, "goodput")
 	var b bytes.Buffer
 	if err := export.Benchmarks(&b, r, trials); err != nil {
 		t.Fatal(err)
@@ -227,6 +229,9 @@ func TestBenchmarks(t *testing.T) {
 		}
 		if _, there := l.values["p99-ns"]; there && tr.Arm == one.Arm {
 			t.Errorf("%s has a p99 that never came in a trial of its arm", l.name)
+		}
+		if _, there := l.values["goodput/s"]; there == (tr.Arm == other.Arm) {
+			t.Errorf("%s: goodput is there: %v; a trial of %s has none", l.name, there, other.Arm)
 		}
 		for unit, want := range map[string]float64{
 			"p50-ns": 1e9 * *tr.Metrics["p50"].Value, "availability-pct": 100 * *tr.Metrics["availability"].Value,
