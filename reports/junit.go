@@ -96,7 +96,7 @@ func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 		took = strconv.FormatFloat(from.Ended.Sub(from.Started).Seconds(), 'f', 3, 64)
 	}
 	suite := junitSuite{
-		Name: visible(s.run.Name), Time: took, File: p.file(s.run), Out: visible(s.sentenceText()),
+		Name: visible(s.run.Name), Time: took, File: p.file(s.run), Out: visibleLines(strings.Join(append([]string{s.sentenceText()}, s.stripLines()...), "\n")),
 		Properties: &junitProperties{[]junitProperty{
 			{"verdict", string(s.run.Verdict)},
 			{"exit_code", strconv.Itoa(s.run.ExitCode)},

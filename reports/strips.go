@@ -67,6 +67,18 @@ func (s *sheet) makeStrips() []strip {
 	return out
 }
 
+// stripLines are the strips where there is no markup: an arm's name, then what each line is.
+func (s *sheet) stripLines() []string {
+	var out []string
+	for _, x := range s.makeStrips() {
+		out = append(out, "", flat(x.arm.Name), x.avail+"  answered OK", x.p99+"  p99, all requests")
+		if x.force != "" {
+			out = append(out, x.force+"  fault in force")
+		}
+	}
+	return out
+}
+
 // What a column holds that has no number.
 const (
 	columnBlank = -1.0
