@@ -16,7 +16,7 @@ import (
 
 // How a command ends: its exit code, and what it says.
 func TestEnds(t *testing.T) {
-	lacking := &target.UnavailableError{What: "start", Err: errors.New("no \x1b[31mengine"), Hint: "start one"}
+	lacking := &target.UnavailableError{What: "start", Err: errors.New("no \x1b[31m\u202eengine"), Hint: "start one"}
 	for name, c := range map[string]struct {
 		err  error
 		code int

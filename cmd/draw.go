@@ -19,22 +19,25 @@ type drawing struct {
 	draw func(io.Writer, *tutti.Result) error
 }
 
-// all are the files drawn for every run.
-var all = []drawing{
-	{"report.html", reports.HTML},
-	{"junit.xml", reports.JUnit},
-	{"summary.md", reports.Markdown},
+// drawings are the files drawn for every run.
+func drawings(p reports.Policy) []drawing {
+	return []drawing{
+		{"report.html", reports.HTML},
+		{"junit.xml", p.JUnit},
+		{"summary.md", reports.Markdown},
+		{"metrics.txt", reports.OpenMetrics},
+	}
 }
 
 // draw writes the reports into the run's folder. A drawing that fails leaves the others,
 // and run.json was there before.
-func (a *app) draw(res *tutti.Result, of []drawing) error {
+func (a *app) draw(res *tutti.Result, p reports.Policy) error {
 	folder, err := rundir.Open(res.Dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, d := range of {
+	for _, d := range drawings(p) {
 		var b bytes.Buffer
 		err := d.draw(&b, res)
 		if err == nil {

@@ -69,7 +69,7 @@ func (a *app) selfTest(ctx context.Context, file string, f runFlags) error {
 	tester := &tutti.Tester{
 		Read: func() (*scenario.Scenario, error) { return a.read(file) },
 		Run: func(ctx context.Context, s *scenario.Scenario, o tutti.Options) (*tutti.Result, error) {
-			return a.carryOut(ctx, s, f, o)
+			return a.carryOut(ctx, s, f, o, reports.Policy{File: placeOf(s.File)})
 		},
 		Options: o,
 		Begin: func(name, what string, n, of int) {

@@ -62,7 +62,7 @@ func (a *app) noise(ctx context.Context, s *scenario.Scenario, f runFlags, file 
 	if o.Vary = tutti.Twice(); o.Repeats == 0 {
 		o.Repeats = max(s.Repeats, stats.MinSignedRank)
 	}
-	res, err := a.carryOut(ctx, s, f, o)
+	res, err := a.carryOut(ctx, s, f, o, reports.Policy{File: placeOf(s.File)})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	tutti "github.com/tutti-bench/tutti/lib"
@@ -30,11 +31,13 @@ type app struct {
 	out, err io.Writer
 	args     []string
 	teller   teller
+	runner   *runner // where one reads what is printed
 }
 
 // Main runs the command line and returns the exit code.
 func Main(kit Kit, args []string, in io.Reader, out, errw io.Writer) (code int) {
 	a := &app{kit: kit, in: in, out: out, err: errw, args: args}
+	defer func() { a.runner.close() }()
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(errw, "tutti: internal error: %v\n  this is a bug of tutti; what was started is being removed by the watchdog\n", p)
@@ -79,7 +82,7 @@ Exit codes: 0 pass or done, 10 an objective failed, 11 a regression, 12 inconclu
 		return &tutti.UsageError{Err: fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())}
 	})
 	root.AddCommand(
-		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.noiseCommand(), a.compareCommand(), a.baselineCommand(), a.gateCommand(), a.judgeCommand(), a.reportCommand(),
+		a.runCommand(), a.demoCommand(), a.validateCommand(), a.planCommand(), a.noiseCommand(), a.compareCommand(), a.baselineCommand(), a.gateCommand(), a.judgeCommand(), a.reportCommand(), a.exportCommand(),
 		a.doctorCommand(), a.cleanCommand(), a.schemaCommand(), a.versionCommand(),
 		a.agentCommand(), a.helperCommand(), a.watchdogCommand(), a.targetCommand(),
 	)
@@ -163,10 +166,10 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// clean takes control characters out of a message: parts of it can come from a target.
+// clean takes what steers a terminal or the order of its letters out of a message: parts of it can come from a target.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && (r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0)) {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
 			return '�'
 		}
 		return r

@@ -31,9 +31,10 @@ type runFlags struct {
 	only    string
 	maxTime time.Duration
 	allow   []string
+	record  string
 	noise   string
 	against string // a baseline file
-	record  string
+	ci      ciFlags
 	given   func(name string) bool // the flag is on the command line
 }
 
@@ -48,6 +49,7 @@ func (f *runFlags) add(c *cobra.Command, running bool) {
 		c.Flags().StringVar(&f.out, "out", "", "the run's folder (default runs/NAME-TIMESTAMP)")
 		c.Flags().StringVar(&f.record, "record", "", "write every request to trials/ARM-N/requests.*, too, as "+formats())
 		c.Flags().DurationVar(&f.maxTime, "max-time", 0, "begin no block that would end later than this")
+		f.ci.add(c)
 	}
 }
 
@@ -101,12 +103,15 @@ func (a *app) runCommand() *cobra.Command {
 		Use: "run SCENARIO", Short: "Run a scenario, judge it, write the report",
 		Long: `Run starts the scenario's target for every trial, sends the load, breaks what the
 scenario says, judges the objectives and leaves a folder with report.html, run.json,
-junit.xml and summary.md. Ctrl-C undoes, tears down and writes what there is.`,
+junit.xml, summary.md and metrics.txt. Ctrl-C undoes, tears down and writes what there is.
+
+In a pipeline every verdict but pass has an exit code of its own that fails the step. The
+policies change that by name only, and never what run.json says.`,
 		Args: exactly("SCENARIO"),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.read(args[0])
 			if err != nil {
-				return err
+				return a.refused(f.ci, err)
 			}
 			return a.run(c.Context(), s, f)
 		},
@@ -122,20 +127,26 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	res, err := a.carryOut(ctx, s, f, o)
-	if res != nil {
-		if serr := a.show(res); serr != nil {
-			err = errors.Join(err, serr)
-		}
+	policy, err := f.ci.policy()
+	if err != nil {
+		return err
 	}
+	policy.File = placeOf(s.File)
+	runner := a.startRunner(f.ci)
+	res, err := a.carryOut(ctx, s, f, o, policy)
+	if res == nil {
+		return a.refused(f.ci, err)
+	}
+	err = errors.Join(err, a.show(res))
+	runner.tell(res, policy)
 	if err == nil {
-		return verdictOf(res.Run)
+		return a.verdict(res.Run, policy)
 	}
 	return cause(ctx, err)
 }
 
 // carryOut runs a scenario and draws its reports. The result is there as soon as there is a folder, whatever became of the run.
-func (a *app) carryOut(ctx context.Context, s *scenario.Scenario, f runFlags, o tutti.Options) (*tutti.Result, error) {
+func (a *app) carryOut(ctx context.Context, s *scenario.Scenario, f runFlags, o tutti.Options, policy reports.Policy) (*tutti.Result, error) {
 	view := a.newView()
 	defer view.close()
 	o.Hooks = view.hooks(s)
@@ -147,7 +158,7 @@ func (a *app) carryOut(ctx context.Context, s *scenario.Scenario, f runFlags, o 
 	res, err := tutti.Run(ctx, p, o)
 	view.close()
 	if res != nil {
-		err = errors.Join(cause(ctx, err), a.draw(res, all))
+		err = errors.Join(cause(ctx, err), a.draw(res, policy))
 	}
 	return res, cause(ctx, errors.Join(err, p.Close(context.WithoutCancel(ctx))))
 }
@@ -271,6 +282,14 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	return err
 }
 
+// amount says how many requests are measured where that is no simple product.
+func amount(s schedule.Schedule) string {
+	if s.Closed() || s.Steady() {
+		return ""
+	}
+	return fmt.Sprintf("; %d requests, %.0f/s to %.0f/s", s.Count()-s.Warm(), s.Lowest(), s.Peak())
+}
+
 // blocksOf says how many blocks a scenario has: 6, or 6 to 12.
 func blocksOf(s *scenario.Scenario) string {
 	if s.Most > 0 {
@@ -296,14 +315,6 @@ func looksOf(s *scenario.Scenario) string {
 	}
 	last := len(sizes) - 1
 	return strings.Join(sizes[:last], ", ") + " and " + sizes[last]
-}
-
-// amount says how many requests are measured where that is no simple product.
-func amount(s schedule.Schedule) string {
-	if s.Closed() || s.Steady() {
-		return ""
-	}
-	return fmt.Sprintf("; %d requests, %.0f/s to %.0f/s", s.Count()-s.Warm(), s.Lowest(), s.Peak())
 }
 
 // stepNames lists a session's requests.

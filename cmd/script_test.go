@@ -20,7 +20,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PATH", dir+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("TUTTI_CACHE", filepath.Join(e.WorkDir, ".cache"))
 			e.Setenv("HOME", e.WorkDir)
-			e.Setenv("CI", "") // each script says where it is
+			for _, key := range []string{"CI", "CI_PROJECT_DIR", "GITHUB_ACTIONS", "GITHUB_WORKSPACE", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"} {
+				e.Setenv(key, "") // each script says where it is
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code},

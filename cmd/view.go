@@ -20,6 +20,7 @@ import (
 type view struct {
 	a    *app
 	live *reports.Live
+	stop func() // watching the terminal's size
 }
 
 // A teller says things to the reader: on the live view while there is one, else plainly. Two writers on one
@@ -49,7 +50,7 @@ func (a *app) newView() *view {
 	a.teller.mu.Lock()
 	defer a.teller.mu.Unlock()
 	a.teller.live = live
-	return &view{a: a, live: live}
+	return &view{a: a, live: live, stop: onResize(live.Resized)}
 }
 
 // close leaves the terminal in order. It may be called twice.
@@ -57,6 +58,7 @@ func (v *view) close() {
 	v.a.teller.mu.Lock()
 	defer v.a.teller.mu.Unlock()
 	if v.a.teller.live != nil {
+		v.stop()
 		_ = v.live.Close() // a terminal that cannot be written to cannot be told so
 		v.a.teller.live = nil
 	}

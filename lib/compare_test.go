@@ -157,7 +157,7 @@ func TestCompareRefused(t *testing.T) {
 	was := releaseRun(t, releases, slowed(1, 1), nil)
 	for name, c := range map[string]struct{ old, new, want string }{
 		"rate":    {"rate: 10/s", "rate: 20/s", "load.rate is 10/s and 20/s"},
-		"stages":  {"rate: 10/s, for: 5s", "stages: [{rate: 10/s, for: 2s}, {rate: 10/s, to: 20/s, for: 3s}]", "load is nothing and 10/s for 2s, then 10/s to 20/s over 3s"},
+		"stages":  {"rate: 10/s, for: 5s", "stages: [{rate: 10/s, for: 2s}, {rate: 10/s, to: 20/s, for: 3s}]", "load.stages is nothing and 10/s for 2s, then 10/s to 20/s over 3s"},
 		"request": {"GET /", "GET /other", "load.requests.GET /other is nothing and"},
 		"scale":   {"two: {scale: {app: 2}}", "two: {scale: {app: 3}}", "arms.two.scale.app is 2 and 3"},
 		"fault":   {"repeats: 6", "repeats: 6\nfaults: [{name: crash, at: 1s, kill: app, for: 1s}]", "arms.one.faults.crash is nothing and crash: kill at 1s for 1s"},

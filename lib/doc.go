@@ -22,7 +22,7 @@
 //
 //	scenarios/suite      runs what is shipped, and the planted defects, with the program as a user has it
 //	cmd                  the command line; kit.go is the only list of built-ins
-//	reports, targets     renderers; the node programs of the sample targets; recipes for images of real ones
+//	reports, targets     renderers, and exports for other tools; the node programs of the sample targets; recipes for images of real ones
 //	lib                  this façade
 //	lib/trial            runs one planned trial; the injector
 //	lib/plan, lib/rundir what will be done; the folder it leaves

@@ -11,6 +11,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/plan"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/schedule"
 )
 
 // experiment is what a scenario does to whom, part by part: load, faults and target. Two runs are about the same if they have
@@ -18,17 +19,15 @@ import (
 func experiment(s *scenario.Scenario) map[string]string {
 	l := s.Load
 	parts := map[string]string{
-		"load.warmup": l.Schedule.Warmup.String(), "load.timeout": l.Timeout.String(), "load.keys": strconv.FormatUint(l.Keys, 10), "baseline": s.Baseline,
+		"load.warmup": l.Schedule.Warmup.String(), "load.client": l.Client.String(), "load.agents": strconv.Itoa(l.Agents), "load.timeout": l.Timeout.String(), "load.keys": strconv.FormatUint(l.Keys, 10), "baseline": s.Baseline,
 	}
-	switch when := l.Schedule; {
-	case l.Capacity != nil:
+	if l.Capacity != nil {
 		parts["load.capacity"] = searching(l.Capacity)
-	case when.Steady():
-		parts["load.rate"], parts["load.for"], parts["load.arrivals"] = fmt.Sprintf("%v/s", when.Peak()), when.For().String(), string(when.Arrivals)
-	default:
-		parts["load"] = when.String()
+	} else if when := l.Schedule; when.Steady() && when.Arrivals != schedule.Poisson {
+		parts["load.rate"], parts["load.for"] = fmt.Sprintf("%v/s", when.Peak()), when.For().String()
+	} else {
+		parts["load.stages"] = when.String()
 	}
-	parts["load.agents"], parts["load.client"] = strconv.Itoa(l.Agents), inWords(l.Client)
 	for _, q := range l.Requests {
 		parts["load.requests."+q.Name] = inWords(q)
 	}

@@ -1,6 +1,6 @@
 // Package reports draws a run that is over: as a page of HTML, on the terminal,
-// as Markdown for a job's summary and as JUnit XML. It also shows a run while it
-// goes on, see [Live].
+// as Markdown for a job's summary, as JUnit XML, as OpenMetrics and as annotations for GitHub; what a
+// verdict is to a pipeline is a [Policy]. It also shows a run while it goes on, see [Live].
 //
 // Everything is drawn from a [tutti.Result] and from nothing else: no clock, no
 // disk, no network, so that the same result gives the same bytes. All formats are

@@ -15,6 +15,9 @@ import (
 // Doctor writes a check-up for a terminal: the engine, every verb with the way that serves it or what it lacks, and every primitive
 // of the kernel with what was asked of it and delivered.
 func Doctor(w io.Writer, c *tutti.Checkup, o TextOptions) error {
+	if o.Width != 0 {
+		o.Width = max(o.Width, tableWidth) // its tables have no narrower form
+	}
 	t := newTerminal(o)
 	t.facts(c)
 	verbs := [][]string{{"VERB", "HERE", "BY"}}

@@ -39,6 +39,21 @@ type junitSuite struct {
 	Out        string           `xml:"system-out,omitempty"`
 }
 
+// count sums the cases up.
+func (s *junitSuite) count() {
+	s.Tests, s.Failures, s.Errors, s.Skipped = len(s.Cases), 0, 0, 0
+	for i := range s.Cases {
+		switch c := &s.Cases[i]; {
+		case c.Failure != nil:
+			s.Failures++
+		case c.Error != nil:
+			s.Errors++
+		case c.Skipped != nil:
+			s.Skipped++
+		}
+	}
+}
+
 type junitProperties struct {
 	List []junitProperty `xml:"property"`
 }
@@ -67,53 +82,53 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
-// JUnit writes one case for each objective and each check of validity. Names are
-// stable from run to run: they carry no numbers but the scenario's own.
-func JUnit(w io.Writer, r *tutti.Result) error {
+// JUnit writes one case for each objective and each check of validity. An objective that failed is a failure, one that is
+// invalid an error, one that is inconclusive skipped. Names are stable from run to run: they carry no numbers but the
+// scenario's own.
+func JUnit(w io.Writer, r *tutti.Result) error { return Policy{}.JUnit(w, r) }
+
+// JUnit writes what the function of this name does; what is inconclusive is a failure where the policy says so.
+func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 	s := newSheet(r)
-	p := s.run.Provenance
+	from := s.run.Provenance
 	took := "0.000"
-	if !p.Started.IsZero() && p.Ended.After(p.Started) {
-		took = strconv.FormatFloat(p.Ended.Sub(p.Started).Seconds(), 'f', 3, 64)
+	if !from.Started.IsZero() && from.Ended.After(from.Started) {
+		took = strconv.FormatFloat(from.Ended.Sub(from.Started).Seconds(), 'f', 3, 64)
 	}
 	suite := junitSuite{
-		Name: visible(s.run.Name), Time: took, File: visible(p.Scenario), Out: visible(s.sentenceText()),
+		Name: visible(s.run.Name), Time: took, File: p.file(s.run), Out: visibleLines(strings.Join(append([]string{s.sentenceText()}, s.stripLines()...), "\n")),
 		Properties: &junitProperties{[]junitProperty{
 			{"verdict", string(s.run.Verdict)},
 			{"exit_code", strconv.Itoa(s.run.ExitCode)},
 			{"run", visible(s.run.ID)},
-			{"engine", visible(p.Engine)},
-			{"seed", strconv.FormatInt(p.Seed, 10)},
+			{"engine", visible(from.Engine)},
+			{"seed", strconv.FormatInt(from.Seed, 10)},
 		}},
 	}
-	if !p.Started.IsZero() {
-		suite.Timestamp = p.Started.UTC().Format("2006-01-02T15:04:05")
+	if !from.Started.IsZero() {
+		suite.Timestamp = from.Started.UTC().Format("2006-01-02T15:04:05")
 	}
-	if c := s.runCase(); c != nil {
-		suite.Cases = append(suite.Cases, *c)
-	}
+	suite.Cases = append(suite.Cases, s.runCase(p))
 	for i, o := range s.run.Objectives {
-		suite.Cases = append(suite.Cases, s.objectiveCase(o, s.objectives.rows[i]))
+		suite.Cases = append(suite.Cases, s.objectiveCase(o, s.objectives.rows[i], p))
 	}
 	for _, c := range s.checks {
 		if c.state != printed {
-			suite.Cases = append(suite.Cases, s.checkCase(c))
+			suite.Cases = append(suite.Cases, s.checkCase(c, p))
 		}
 	}
-	suite.Cases = append(suite.Cases, s.writeCases()...)
+	suite.Cases = append(suite.Cases, s.writeCases(p)...)
+	suite.count()
+	// What is red as a whole is red in some case, whatever the cases are about.
+	why := message(string(s.run.Verdict), strings.Join(s.run.Reasons, "\n"))
+	switch first := &suite.Cases[0]; {
+	case s.run.Verdict == rundir.Invalid && suite.Errors == 0:
+		first.Error = why
+	case s.run.Verdict == rundir.Fail && suite.Failures == 0, s.run.Verdict == rundir.Inconclusive && p.Inconclusive == Fail && suite.Failures == 0:
+		first.Failure = why
+	}
+	suite.count()
 	all := junitSuites{Name: "tutti", Time: took}
-	for i := range suite.Cases {
-		c := &suite.Cases[i]
-		suite.Tests++
-		switch {
-		case c.Failure != nil:
-			suite.Failures++
-		case c.Error != nil:
-			suite.Errors++
-		case c.Skipped != nil:
-			suite.Skipped++
-		}
-	}
 	all.Tests, all.Failures, all.Errors, all.Skipped = suite.Tests, suite.Failures, suite.Errors, suite.Skipped
 	all.Suites = []junitSuite{suite}
 	var b bytes.Buffer
@@ -129,8 +144,8 @@ func JUnit(w io.Writer, r *tutti.Result) error {
 }
 
 // runCase is a case of its own for a run that has no judgement at all.
-func (s *sheet) runCase() *junitCase {
-	c := &junitCase{Class: visible(s.run.Name), Name: "the run came to its end", Time: "0.000", File: visible(s.run.Provenance.Scenario)}
+func (s *sheet) runCase(p Policy) junitCase {
+	c := junitCase{Class: visible(s.run.Name), Name: "the run came to its end", Time: "0.000", File: p.file(s.run)}
 	if s.run.Verdict == rundir.Errored || s.run.Verdict == rundir.Interrupted {
 		c.Error = message(string(s.run.Verdict), strings.Join(s.run.Reasons, "\n"))
 	}
@@ -155,14 +170,38 @@ func visibleLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-func (s *sheet) objectiveCase(o rundir.Objective, r row) junitCase {
-	name := o.Name
-	if name == "" {
-		name = o.Text
+// objectiveName is what an objective is called: its text, where it has no name.
+func objectiveName(o rundir.Objective) string {
+	if o.Name == "" {
+		return o.Text
 	}
+	return o.Name
+}
+
+// foundText says in a line what an objective asked and what was found.
+func foundText(o rundir.Objective, r row) string {
+	found := flat(o.Text) + ": found " + flat(r.cells[2].text)
+	if iv := flat(r.cells[3].text); iv != "" {
+		found += " (95 % interval " + iv + ")"
+	}
+	if r.note != "" {
+		found += "; " + flat(r.note)
+	}
+	return found
+}
+
+// placed puts a place in the scenario before a message: not every reader shows the attributes that have it.
+func placed(file string, line int, message string) string {
+	if line <= 0 {
+		return message
+	}
+	return fmt.Sprintf("%s:%d: %s", file, line, message)
+}
+
+func (s *sheet) objectiveCase(o rundir.Objective, r row, p Policy) junitCase {
 	c := junitCase{
-		Class: visible(s.run.Name + ".objectives"), Name: visible(name), Time: "0.000",
-		File: visible(s.run.Provenance.Scenario), Line: o.Line,
+		Class: visible(s.run.Name + ".objectives"), Name: visible(objectiveName(o)), Time: "0.000",
+		File: p.file(s.run), Line: o.Line,
 	}
 	c.Properties = &junitProperties{}
 	prop := func(name string, v *float64) {
@@ -183,34 +222,28 @@ func (s *sheet) objectiveCase(o rundir.Objective, r row) junitCase {
 	prop("ci_high", o.High)
 	prop("limit", o.Limit)
 	prop("margin", &o.Margin)
-	found := o.Text + ": found " + flat(r.cells[2].text)
-	if iv := flat(r.cells[3].text); iv != "" {
-		found += " (95 % interval " + iv + ")"
-	}
-	if r.note != "" {
-		found += "; " + flat(r.note)
-	}
-	switch o.Verdict {
-	case rundir.Pass:
-	case rundir.Fail:
-		if o.Severity == slo.SeverityWarn {
-			c.Skipped = message("warning", found)
-			break
-		}
-		c.Failure = message("fail", found)
-	case rundir.Inconclusive:
-		c.Skipped = message("inconclusive", found)
-	default:
-		c.Error = message(string(o.Verdict), found)
-	}
-	if o.Verdict == rundir.Pass {
+	found := foundText(o, r)
+	bad := message(string(o.Verdict), placed(c.File, o.Line, found))
+	switch {
+	case o.Verdict == rundir.Pass:
 		c.Out = visible(found)
+	case o.Verdict == rundir.Fail && o.Severity == slo.SeverityWarn:
+		bad.Type = "warning"
+		c.Skipped = bad
+	case o.Verdict == rundir.Fail:
+		c.Failure = bad
+	case o.Verdict == rundir.Inconclusive && p.Inconclusive == Fail && o.Severity != slo.SeverityWarn:
+		c.Failure = bad
+	case o.Verdict == rundir.Inconclusive:
+		c.Skipped = bad
+	default:
+		c.Error = bad
 	}
 	return c
 }
 
-func (s *sheet) checkCase(k check) junitCase {
-	c := junitCase{Class: visible(s.run.Name + ".validity"), Name: k.name, Time: "0.000", File: visible(s.run.Provenance.Scenario)}
+func (s *sheet) checkCase(k check, p Policy) junitCase {
+	c := junitCase{Class: visible(s.run.Name + ".validity"), Name: k.name, Time: "0.000", File: p.file(s.run)}
 	text := flat("found "+k.found+", bound: "+k.bound) + "\n" + strings.Join(k.detail, "\n")
 	switch k.state {
 	case broken:

@@ -16,10 +16,11 @@ import (
 // Limits of the live view.
 const (
 	redraw    = 100 * time.Millisecond // at most ten drawings a second
+	tick      = time.Second            // at least one: the time left goes on while nothing happens
+	tellEvery = 10 * time.Second       // of load, a plain line
 	maxQueue  = 1000                   // lines that wait for a slow reader; what is beyond is counted
 	maxRecent = 6                      // lines of events in the picture
 	keepBins  = 64 * 10                // bins of the last minute or so
-	liveNodes = 8                      // nodes in the picture
 	flushTime = 2 * time.Second        // how long Close waits for a terminal that is stopped
 )
 
@@ -55,7 +56,7 @@ type LiveFault struct {
 }
 
 // A Live shows a run while it goes on: what is happening, the rate, the latencies, the
-// errors, the fault in force. Its methods may be called from any goroutine, return at once however slow the
+// errors, the fault in force and the next one. Its methods may be called from any goroutine, return at once however slow the
 // terminal is, and take hostile text. Close it to leave the terminal in order.
 type Live struct {
 	w io.Writer
@@ -86,8 +87,10 @@ type liveState struct {
 	bad     uint64
 	classes map[record.Class]uint64
 	nodes   []string
-	down    map[string]string // a node's state, if it is no good one
-	force   map[string]bool   // faults in force
+	down    map[string]string        // a node's state, if it is no good one
+	force   map[string]bool          // faults in force
+	began   map[string]time.Duration // when they took effect
+	told    int                      // how many times the load's progress was told in a line
 	recent  []string
 	outcome []string // of the trials that are over
 }
@@ -159,7 +162,7 @@ func (l *Live) Trial(t LiveTrial) {
 		old := *s
 		*s = liveState{
 			trial: t, since: time.Now(), begun: true, stage: "preparing", classes: make(map[record.Class]uint64), down: make(map[string]string), force: make(map[string]bool),
-			outcome: old.outcome,
+			began: make(map[string]time.Duration), outcome: old.outcome,
 		}
 		for _, n := range t.Nodes {
 			s.see(n)
@@ -192,7 +195,7 @@ func (l *Live) Hold(h record.Hold) {
 	if h.Answer == "" {
 		l.change(func(s *liveState) { // a load of its own, on a clock of its own
 			s.trial.Schedule, s.trial.Warmup, s.trial.For = schedule.Constant(h.Rate, h.Warmup, h.For), h.Warmup, h.For
-			s.bins, s.zero = nil, time.Time{}
+			s.bins, s.zero, s.told = nil, time.Time{}, 0
 		})
 		return
 	}
@@ -215,8 +218,22 @@ func (l *Live) where() string {
 
 // Bin counts a tenth of a second's requests. The bin is not kept beyond a minute and not changed.
 func (l *Live) Bin(b record.Bin) {
-	l.change(func(s *liveState) { s.bin(b) })
+	line := ""
+	l.change(func(s *liveState) {
+		s.bin(b)
+		if n := int(b.Start() / tellEvery); !l.o.TTY && s.begun && n > s.told {
+			s.told = n
+			line = fmt.Sprintf("block=%d arm=%s t=%.1fs %s", s.trial.Block, flat(s.trial.Arm), b.Start().Seconds(), s.progressLine())
+		}
+	})
+	if line != "" {
+		l.say(stamp(), line)
+		l.poke()
+	}
 }
+
+// Resized draws anew at once: the terminal has other columns or rows.
+func (l *Live) Resized() { l.change(func(*liveState) {}) }
 
 // Event shows something that happened and is no request.
 func (l *Live) Event(e record.Event) {
@@ -281,10 +298,20 @@ func (l *Live) Close() error {
 func (l *Live) write() {
 	defer close(l.done)
 	var p picture
+	again := time.NewTicker(tick)
+	defer again.Stop()
+	if !l.o.TTY {
+		again.Stop() // a line says when it was
+	}
 	for {
-		<-l.wake
+		old := false
+		select {
+		case <-l.wake:
+		case <-again.C:
+			old = true
+		}
 		l.mu.Lock()
-		lines, closed, dirty, dropped := l.queue, l.closed, l.dirty, l.dropped
+		lines, closed, dirty, dropped := l.queue, l.closed, l.dirty || old && l.s.begun, l.dropped
 		l.queue, l.dirty, l.dropped = nil, false, 0
 		var draw []string
 		if l.o.TTY && dirty && !closed {

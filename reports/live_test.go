@@ -85,6 +85,7 @@ func TestLivePlain(t *testing.T) {
 		want := `trial=12/20 block=6 arm=cluster left=11min
 block=6 arm=cluster starting the target
 block=6 arm=cluster warm-up
+block=6 arm=cluster t=10.0s due=200/s ok=200/s p99=9.24ms bad=2
 block=6 arm=cluster t=10.0s fault=crash die app-1 exit code 137
 block=6 arm=cluster valid
 block=6 arm=cluster invalid: fault "crash" has no proof
@@ -181,6 +182,79 @@ func TestLiveHold(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLiveNext: what comes next, and how long a fault is still to be in force.
+func TestLiveNext(t *testing.T) {
+	for until, want := range map[time.Duration]string{6 * time.Second: `in force     no fault; crash in (3\.[789]|4\.0) s`, 15 * time.Second: `▲ in force   crash, (4\.[789]|5\.0) s to go`, 24 * time.Second: `in force     no fault\n`} {
+		synctest.Test(t, func(t *testing.T) {
+			var w tape
+			l := reports.NewLive(&w, reports.LiveOptions{TTY: true})
+			play(l, until)
+			if until > 20*time.Second {
+				l.Event(record.Event{At: 20 * time.Second, Kind: "fault.heal", Fault: "crash"})
+			}
+			time.Sleep(150 * time.Millisecond) // more than between two drawings
+			synctest.Wait()
+			if last := picture(w.writes[len(w.writes)-1]); !regexp.MustCompile(want).MatchString(last) {
+				t.Errorf("after %v there is no %q:\n%s", until, want, last)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestLiveTicks: while nothing happens the time left goes on, once a second; a terminal that was resized is drawn on at once.
+func TestLiveTicks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w tape
+		l := reports.NewLive(&w, reports.LiveOptions{TTY: true})
+		b := begin()
+		b.Left = 90 * time.Second
+		l.Trial(b)
+		l.Stage("waiting until it is ready")
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		synctest.Wait()
+		n := len(w.writes)
+		if last := picture(w.writes[n-1]); !strings.Contains(last, "1 min 20 s left") || n > 13 {
+			t.Errorf("after 10 s, %d drawings:\n%s", n, last)
+		}
+		l.Resized()
+		synctest.Wait()
+		if len(w.writes) != n+1 {
+			t.Errorf("%d drawings after a resize", len(w.writes)-n)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l.Resized() // a late signal
+	})
+}
+
+// TestLiveNarrow: on 40 columns the strips have fewer seconds, and end with the newest one.
+func TestLiveNarrow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w tape
+		l := reports.NewLive(&w, reports.LiveOptions{TTY: true, Width: func() int { return 40 }})
+		play(l, 13*time.Second)
+		synctest.Wait()
+		last := picture(w.writes[len(w.writes)-1])
+		for _, want := range []string{"due 200, OK ", "▂▂▂×", "2 ●  app-1 ✕ down"} {
+			if !strings.Contains(last, want) {
+				t.Errorf("no %q in\n%s", want, last)
+			}
+		}
+		for _, line := range strings.Split(last, "\n") {
+			if strings.HasSuffix(line, "…") && (strings.Contains(line, "p99") || strings.Contains(line, "OK")) {
+				t.Errorf("cut: %s", line)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestLiveCalm: the picture keeps its height through a trial, fits a low and a narrow terminal, and

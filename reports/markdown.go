@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -33,6 +34,7 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	} else {
 		m.table("### Arms", s.overview, len(s.overview.rows) > 0)
 	}
+	m.strips(s)
 	m.table("### Faults and events", s.events, len(s.events.rows) > 0)
 	m.list(s.faultLines())
 	m.table("### Errors", s.errors, len(s.errors.rows) > 0 && !s.searches())
@@ -107,42 +109,97 @@ func (m *markdown) table(title string, t table, any bool) {
 	if !any {
 		return
 	}
+	const room = 20_000 // for one table, so that no long one takes all of the page
 	var b strings.Builder
-	b.WriteString("\n" + title + "\n\n")
-	align := make([]string, len(t.head))
-	names := make([]string, len(t.head))
-	for i, c := range t.head {
-		names[i] = inline(c.text)
-		align[i] = ":---"
+	b.WriteString("\n" + title + "\n\n" + m.heads(t.head))
+	for i, r := range t.rows {
+		line := m.row(t, r)
+		if more := len(t.rows) - i; b.Len()+len(line) > room || m.b.Len()+b.Len()+len(line)+2*len(cutNote) > maxMarkdown {
+			fmt.Fprintf(&b, "\n*And %d more, which the HTML report has.*\n", more)
+			break
+		}
+		b.WriteString(line)
+	}
+	m.put(b.String())
+}
+
+func (m *markdown) row(t table, r row) string {
+	line := func(cells []string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
+	cells := make([]string, len(t.head))
+	if r.group != "" {
+		cells[0] = "**" + inline(r.group) + "**"
+		return line(cells)
+	}
+	for i, c := range r.cells {
+		if i < len(cells) {
+			cells[i] = m.cell(c)
+		}
+	}
+	if r.note != "" {
+		at := 0
+		if t.class == "obj" {
+			at = 1
+		}
+		cells[at] += "<br>" + inline(r.note)
+	}
+	return line(cells)
+}
+
+// strips draws each arm's time in block characters: pictures are shown on no job's page.
+func (m *markdown) strips(s *sheet) {
+	all := s.makeStrips()
+	if len(all) == 0 {
+		return
+	}
+	head := []column{left("arm"), left("answered OK"), left("p99, all requests")}
+	draw := func(parts ...string) string {
+		var lines []string
+		for i, p := range parts {
+			switch {
+			case p == "":
+			case i < len(parts)-1:
+				lines = append(lines, "<code>"+p+"</code>")
+			default:
+				lines = append(lines, inline(p))
+			}
+		}
+		return strings.Join(lines, "<br>")
+	}
+	var rows []string
+	for _, x := range all {
+		low, times := "no data", "never"
+		if !math.IsInf(x.lowest, 1) {
+			low = percent(x.lowest) + " at the lowest"
+		}
+		if x.slowest > 0 {
+			times = seconds(round3(x.fastest)) + " to " + seconds(round3(x.slowest))
+			if x.never {
+				times = seconds(round3(x.fastest)) + " to never (×)"
+			}
+		}
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", inline(x.arm.Name), draw(x.avail, x.force, low), draw(x.p99, x.force, times)))
+	}
+	every := "second"
+	if n := all[0].seconds; n > 1 {
+		every = fmt.Sprintf("worst of %d seconds", n)
+	}
+	note := "One column for each " + every + ", the median over the trials."
+	if all[0].force != "" {
+		note += " Brackets: a fault in force, in the first trial."
+	}
+	m.put("\n### In time\n\n" + m.heads(head) + strings.Join(rows, "") + "\n" + note + "\n")
+}
+
+// heads are a table's first two lines.
+func (m *markdown) heads(of []column) string {
+	names, align := make([]string, len(of)), make([]string, len(of))
+	for i, c := range of {
+		names[i], align[i] = inline(c.text), ":---"
 		if c.num {
 			align[i] = "---:"
 		}
 	}
-	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
-	line(names)
-	line(align)
-	for _, r := range t.rows {
-		cells := make([]string, len(t.head))
-		if r.group != "" {
-			cells[0] = "**" + inline(r.group) + "**"
-			line(cells)
-			continue
-		}
-		for i, c := range r.cells {
-			if i < len(cells) {
-				cells[i] = m.cell(c)
-			}
-		}
-		if r.note != "" {
-			at := 0
-			if t.class == "obj" {
-				at = 1
-			}
-			cells[at] += "<br>" + inline(r.note)
-		}
-		line(cells)
-	}
-	m.put(b.String())
+	return "| " + strings.Join(names, " | ") + " |\n| " + strings.Join(align, " | ") + " |\n"
 }
 
 func (m *markdown) cell(c cell) string {

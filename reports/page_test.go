@@ -353,7 +353,7 @@ func TestTextWidth(t *testing.T) {
 	wide := attacked()
 	wide.Run.Name, wide.Run.Arms["集群"] = "节点崩溃节点崩溃节点崩溃节点崩溃节点崩溃节点崩溃", wide.Run.Arms[hostile]
 	for _, res := range []*tutti.Result{r, wide} {
-		for _, width := range []int{60, 72, 80, 100, 120} {
+		for _, width := range []int{32, 40, 59, 60, 72, 80, 100, 120} {
 			for _, color := range []bool{false, true} {
 				var b bytes.Buffer
 				if err := reports.Text(&b, res, reports.TextOptions{Width: width, Color: color}); err != nil {

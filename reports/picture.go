@@ -105,6 +105,9 @@ func (s *liveState) event(e record.Event, name string) {
 	}
 	if e.Fault != "" {
 		s.force[e.Fault] = name != "heal" && name != "healed" && name != "undone"
+		if _, seen := s.began[e.Fault]; !seen {
+			s.began[e.Fault] = e.At
+		}
 	}
 	at := strings.Replace(fmt.Sprintf("%5.1f s", e.At.Seconds()), "-", "−", 1)
 	s.remember(strings.Repeat(" ", max(0, 7-display(at))) + at + "   " + flat(happened(e, name)))
@@ -151,22 +154,29 @@ func (l *Live) draw() []string {
 		return append(out, cut("  "+flat(s.stage), width))
 	}
 	out := []string{l.headOf(width), "", cut("  "+s.progress(width), width), ""}
-	line := func(label, text string) {
-		out = append(out, strings.TrimRight(cut(fmt.Sprintf("  %-11s  %s", label, text), width), " "))
+	gap := "  "
+	if width < 50 {
+		gap = " "
 	}
-	v := s.vital()
+	line := func(label, text string) {
+		out = append(out, strings.TrimRight(cut(fmt.Sprintf("%s%-11s%s%s", gap, label, gap, text), width), " "))
+	}
+	v := s.vital(width - len("answered OK") - 2*len(gap))
 	if v.rate == "" {
 		v.rate = s.sends(s.now())
+	}
+	if len(gap) == 1 {
+		v.rate = strings.Replace(v.rate, ", answered OK ", ", OK ", 1)
 	}
 	line("rate", v.rate)
 	line("p99", v.p99)
 	line("answered OK", v.good)
 	line("bad so far", v.bad)
-	line("nodes", s.nodeLine())
+	line("nodes", s.nodeLine(width-len("answered OK")-2*len(gap)))
 	if f := s.inForce(); f != "" {
-		out = append(out, paint(cut("  ▲ in force   "+f, width), yellow, l.o.Color))
+		out = append(out, paint(cut(gap+"▲ in force "+gap+f, width), yellow, l.o.Color))
 	} else {
-		line("in force", "no fault")
+		line("in force", strings.Join(nonEmpty("no fault", s.next()), "; "))
 	}
 	out = append(out, "")
 	last := "  Ctrl-C stops"
@@ -278,9 +288,15 @@ func (s *liveState) sends(at time.Duration) string {
 // vitals are the numbers of the last full second and strips of the last ones.
 type vitals struct{ rate, p99, good, bad string }
 
-const strip = 21 // seconds
+// A strip has a column for each second, as many as there is room for beside the number.
+const (
+	liveStrip = 21
+	besideIt  = 10
+	lastFor   = len("   last 21 s")
+)
 
-func (s *liveState) vital() vitals {
+// vital reads the last full second. Its texts are to have so many columns.
+func (s *liveState) vital(width int) vitals {
 	type second struct {
 		due, good uint64
 		ok        record.Hist
@@ -313,7 +329,8 @@ func (s *liveState) vital() vitals {
 		return v
 	}
 	var heights, shares []float64
-	for k := last - strip + 1; k <= last; k++ {
+	columns := min(max(width-besideIt, 4), liveStrip)
+	for k := last - columns + 1; k <= last; k++ {
 		x := by[k]
 		if x == nil || x.due == 0 {
 			heights, shares = append(heights, -1), append(shares, -1)
@@ -331,11 +348,14 @@ func (s *liveState) vital() vitals {
 	if d, ok := percentileOf(&sec.ok, sec.due, 99); ok {
 		p = strings.ReplaceAll(duration(d), nb, " ")
 	}
-	v.p99 = fmt.Sprintf("%-9s %s", p, sparks(heights))
-	if strings.Contains(v.p99, "×") {
-		v.p99 += "   × never: over 1 % bad"
+	v.p99 = fmt.Sprintf("%-9s %s", p, sparks(heights, 0))
+	if never := "   × never: over 1 % bad"; strings.Contains(v.p99, "×") && width >= besideIt+columns+display(never) {
+		v.p99 += never
 	}
-	v.good = fmt.Sprintf("%-9s %s   last %d s", strings.ReplaceAll(percent(float64(sec.good)/float64(max(sec.due, 1))), nb, " "), levels(shares), strip)
+	v.good = fmt.Sprintf("%-9s %s", strings.ReplaceAll(percent(float64(sec.good)/float64(max(sec.due, 1))), nb, " "), levels(shares))
+	if width >= besideIt+columns+lastFor {
+		v.good += fmt.Sprintf("   last %d s", columns)
+	}
 	if s.due > 0 {
 		var parts []string
 		for _, c := range record.Classes() {
@@ -355,12 +375,12 @@ func percentileOf(ok *record.Hist, due uint64, q uint64) (time.Duration, bool) {
 
 var blocks = []rune("▁▂▃▄▅▆▇█")
 
-// sparks draws times on a log scale of their own: × never, a space where there is nothing.
-func sparks(vs []float64) string {
-	lo := 0.0
-	for _, v := range vs {
-		if v > 0 && (lo == 0 || v < lo) {
-			lo = v
+// sparks draws times on a log scale from lo on, or from their own lowest if lo is 0: × never, a space where
+// there is nothing.
+func sparks(vs []float64, lo float64) string {
+	if lo == 0 {
+		for _, v := range vs {
+			lo = least(lo, max(v, 0))
 		}
 	}
 	var b strings.Builder
@@ -395,20 +415,25 @@ func levels(vs []float64) string {
 	return b.String()
 }
 
-func (s *liveState) nodeLine() string {
-	var parts []string
-	for i, n := range s.nodes {
-		if i == liveNodes {
-			parts = append(parts, fmt.Sprintf("and %d more", len(s.nodes)-i))
-			break
-		}
-		state := "●"
+// nodeLine lists the nodes with their states. Where they have no room, those in no good one, and how many the others are.
+func (s *liveState) nodeLine(room int) string {
+	var all, bad []string
+	for _, n := range s.nodes {
 		if d := s.down[n]; d != "" {
-			state = "✕ " + d
+			bad = append(bad, flat(n)+" ✕ "+d)
+			all = append(all, bad[len(bad)-1])
+			continue
 		}
-		parts = append(parts, flat(n)+" "+state)
+		all = append(all, flat(n)+" ●")
 	}
-	return strings.Join(parts, "  ")
+	line := strings.Join(all, "  ")
+	if display(line) <= room {
+		return line
+	}
+	if good := len(all) - len(bad); good > 0 {
+		bad = append([]string{fmt.Sprintf("%d ●", good)}, bad...)
+	}
+	return strings.Join(bad, "  ")
 }
 
 func (s *liveState) inForce() string {
@@ -419,5 +444,68 @@ func (s *liveState) inForce() string {
 		}
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	for i, n := range names {
+		for _, f := range s.trial.Faults {
+			at, seen := s.began[f.Name]
+			if left := at + f.For - s.now(); seen && flat(f.Name) == n && f.For > 0 && left > 0 {
+				names[i] += ", " + shortly(left) + " to go"
+			}
+		}
+	}
+	return strings.Join(names, "; ")
 }
+
+// next says which planned fault comes next, and when; "" if none does.
+func (s *liveState) next() string {
+	if s.zero.IsZero() {
+		return ""
+	}
+	now, best := s.now(), -1
+	for i, f := range s.trial.Faults {
+		if _, seen := s.began[f.Name]; !seen && f.At > now && (best < 0 || f.At < s.trial.Faults[best].At) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return ""
+	}
+	f := s.trial.Faults[best]
+	return flat(f.Name) + " in " + shortly(f.At-now)
+}
+
+// shortly is a short time in tenths of a second.
+func shortly(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// progressLine is the last full second for a line of its own, and from when it is.
+func (s *liveState) progressLine() string {
+	newest := -1 << 31
+	var due, good, bad uint64
+	var ok record.Hist
+	for i := range s.bins {
+		newest = max(newest, s.bins[i].Index)
+	}
+	last := newest/binsPerSecond - 1
+	for i := range s.bins {
+		b := &s.bins[i]
+		if b.Index < 0 || b.Index/binsPerSecond != last {
+			continue
+		}
+		due, good, bad = due+b.Due, good+b.Good, bad+b.Due-b.Good
+		for j := range b.Cells {
+			if b.Cells[j].Class.Good() {
+				ok.Merge(b.Cells[j].Response)
+			}
+		}
+	}
+	p := "never"
+	if d, found := percentileOf(&ok, due, 99); found {
+		p = strings.ReplaceAll(duration(d), nb, "")
+	}
+	line := fmt.Sprintf("due=%d/s ok=%d/s p99=%s bad=%s", due, good, p, strings.ReplaceAll(count(s.bad), nb, ""))
+	if f := s.inForce(); f != "" {
+		line += " in force: " + f
+	}
+	return line
+}
+
+const binsPerSecond = int(time.Second / record.Grid)

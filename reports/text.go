@@ -54,15 +54,23 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 	}
 	t.faults(s)
 	t.writes(s)
-	t.looks(s.run)
 	t.generator(s)
 	if line := s.exampleLine(); line != "" {
-		t.line(" " + flat(line))
+		for _, l := range wrap(flat(line), t.width-3) {
+			t.line(" " + l)
+		}
 	}
+	t.looks(s.run)
 	t.foot(s, o.Path)
 	_, err := w.Write(t.b.Bytes())
 	return err
 }
+
+// Columns: below the least, lines are wrapped by the terminal; below those of a table, what is one elsewhere becomes a list.
+const (
+	leastWidth = 32
+	tableWidth = 60
+)
 
 // A terminal collects lines. What it is given is text: it steers nothing.
 type terminal struct {
@@ -76,7 +84,7 @@ func newTerminal(o TextOptions) *terminal {
 	if t.width == 0 {
 		t.width = 80
 	}
-	t.width = min(max(t.width, 60), 120)
+	t.width = min(max(t.width, leastWidth), 120)
 	return t
 }
 
@@ -146,6 +154,10 @@ func (t *terminal) reasons(s *sheet) {
 
 // objectives draws the table; an objective's note stands below its row.
 func (t *terminal) objectives(s *sheet) error {
+	if t.width < tableWidth {
+		t.objectiveList(s)
+		return nil
+	}
 	rows := [][]string{{"VERDICT", "OBJECTIVE", "FOUND", "95 % INTERVAL"}}
 	for _, r := range s.objectives.rows {
 		c := r.cells
@@ -186,6 +198,52 @@ func (t *terminal) objectives(s *sheet) error {
 	return nil
 }
 
+// objectiveList is the table on a narrow terminal.
+func (t *terminal) objectiveList(s *sheet) {
+	for _, r := range s.objectives.rows {
+		c := r.cells
+		mark := flat(c[0].plain())
+		for i, l := range wrap(flat(c[1].text), t.width-2-display(mark)) {
+			if i == 0 {
+				t.line(" " + t.paint(mark, verdictColor(c[0].verdict)) + " " + l)
+				continue
+			}
+			t.line(strings.Repeat(" ", 2+display(mark)) + l)
+		}
+		found := "found " + flat(c[2].text)
+		if iv := flat(c[3].text); iv != "" {
+			found += " (" + iv + ")"
+		}
+		t.indented(found, "")
+		t.indented(flat(r.note), dim)
+	}
+	t.line("")
+}
+
+// indented writes a text below what it is about.
+func (t *terminal) indented(s, sgr string) {
+	if s == "" {
+		return
+	}
+	for _, l := range wrap(s, t.width-3) {
+		t.line("   " + t.paint(l, sgr))
+	}
+}
+
+// rowList writes rows of a table on a narrow terminal: the row's name, then a line for each column, or what there is of it.
+func (t *terminal) rowList(of table, from int) {
+	for _, r := range of.rows {
+		t.line(" " + cut(flat(r.cells[0].plain()), t.width-1))
+		for i, c := range r.cells[from:] {
+			if text := flat(c.plain()); text != "" {
+				t.indented(flat(of.head[from+i].text)+"  "+text, "")
+			}
+		}
+		t.indented(flat(r.note), dim)
+	}
+	t.line("")
+}
+
 // splitCheck breaks an objective that is too long before its operator, else at spaces.
 func splitCheck(s string, width int) []string {
 	if display(s) <= width {
@@ -202,6 +260,10 @@ func splitCheck(s string, width int) []string {
 // arms draws the overview, two arms beside each other where there is room.
 func (t *terminal) arms(s *sheet) error {
 	if len(s.overview.rows) == 0 {
+		return nil
+	}
+	if t.width < tableWidth {
+		t.rowList(s.overview, 1)
 		return nil
 	}
 	beside := 2
@@ -240,6 +302,10 @@ func (t *terminal) arms(s *sheet) error {
 // capacities are the arms of a search below each other.
 func (t *terminal) capacities(s *sheet) error {
 	if len(s.capacity.rows) == 0 {
+		return nil
+	}
+	if t.width < tableWidth {
+		t.rowList(s.capacity, 1)
 		return nil
 	}
 	rows := [][]string{{"ARM", "NODES", "CAPACITY, /S", "95 % INTERVAL", "EFFICIENCY"}}

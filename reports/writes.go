@@ -199,12 +199,12 @@ func (s *sheet) writesLead() string {
 }
 
 // writeCases are the ledgers for JUnit: none fails, since objectives judge; one that nobody could read is skipped.
-func (s *sheet) writeCases() []junitCase {
+func (s *sheet) writeCases(p Policy) []junitCase {
 	var cases []junitCase
 	for _, l := range s.ledgers() {
 		c := junitCase{
 			Class: visible(s.run.Name + ".writes"), Name: visible(l.arm.Name + ": " + l.sum.Of), Time: "0.000",
-			File: visible(s.run.Provenance.Scenario),
+			File: p.file(s.run),
 		}
 		if l.more > 0 {
 			c.Skipped = message("unknown", flat(l.text()))

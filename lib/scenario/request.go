@@ -56,6 +56,14 @@ func (b *builder) load(f *fields) Load {
 	if l.Agents > 1 && len(l.Sessions) > 0 {
 		b.wrong(f.valueOf("agents"), "the steps of a session cannot be shared out among %d agents", l.Agents).expect("agents: 1, or requests without steps")
 	}
+	switch at := f.valueOf("connections"); {
+	case l.Client.Connections == 0:
+	case l.Agents > l.Client.Connections:
+		b.wrong(at, "%d agents share %d connections", l.Agents, l.Client.Connections).expect("at least one for each agent")
+	case l.Schedule.Closed() && l.Schedule.Users() > l.Client.Connections:
+		b.wrong(at, "%d users, each with a request of its own, share %d connections", l.Schedule.Users(), l.Client.Connections).
+			expect("at least one for each user, or stages with rates")
+	}
 	if n := len(l.Requests); n > maxRequests {
 		b.wrong(b.head(f.valueOf("requests")), "there are %d requests, steps counted", n).expect("at most %d", maxRequests)
 	}
