@@ -71,6 +71,10 @@
 // When the n-th request is due is a formula of n, for every shape of load: requests are counted and not clocked, so that every arm gets the same
 // ones, and nothing is kept of a schedule but its stages. A closed loop is the exception, and is called one wherever its figures stand.
 //
+// There are two engines under one plan: vegeta's attacker, and a loop of our own for rates that it cannot hold. Both send over the same lanes and
+// judge by the same rules. A request that waits for a connection is a number in the schedule and no goroutine, so that a target that
+// holds everything costs the generator no more than its connections.
+//
 // Requests are summed into bins of 100 ms where they are made ([github.com/tutti-bench/tutti/lib/record.Binner]), in batches and without allocating, so
 // memory is bounded by duration × groups. The bins are the grid of phases and of recovery; first errors and silences
 // keep their exact times.
