@@ -155,16 +155,26 @@ func (l *Lane) Close() {
 func (l *Lane) Do(ctx context.Context, deadline time.Time, m *Message, most int) (*Answer, error) {
 	now := l.t.now()
 	limit := min(now+l.t.o.Total, deadline.Sub(l.t.epoch))
-	if e := l.open(ctx, now, limit); e != nil {
-		return nil, e
-	}
-	c := l.c
-	c.limit = limit
-	c.arm(now)
-	e := l.exchange(ctx, m, most)
-	if e != nil {
-		l.drop(e)
-		return nil, e
+	var c *conn
+	for {
+		if e := l.open(ctx, now, limit); e != nil {
+			return nil, e
+		}
+		c = l.c
+		c.limit = limit
+		c.arm(now)
+		e := l.exchange(ctx, m, most)
+		if e != nil {
+			l.drop(e)
+			return nil, e
+		}
+		if !l.shot.stale {
+			break
+		}
+		// Nothing was sent: that request has no failure. A connection that is new is never stale, so that this ends.
+		l.settle(nil)
+		l.p.discard(c)
+		l.c = nil
 	}
 	l.requests++
 	c.reused = true
@@ -178,18 +188,11 @@ func (l *Lane) Do(ctx context.Context, deadline time.Time, m *Message, most int)
 	return &l.answer, nil
 }
 
-// fresh is how long a connection is taken to be as its last answer left it: to look costs a system call.
-const fresh = time.Millisecond
-
 // open makes sure that there is a connection to use.
 func (l *Lane) open(ctx context.Context, now, limit time.Duration) *Error {
 	if c := l.c; c != nil {
-		unused := now - c.idleSince
-		switch {
-		case c.expires <= now || unused >= l.t.o.MaxIdle:
-		case unused > fresh && c.quiet != nil && !c.quiet():
-		default:
-			return nil
+		if c.expires > now && now-c.idleSince < l.t.o.MaxIdle {
+			return nil // whether it is still open is seen by who uses it
 		}
 		l.settle(nil)
 		l.p.discard(c)
@@ -238,6 +241,8 @@ func (l *Lane) exchange(ctx context.Context, m *Message, most int) *Error {
 	in := c.in
 	err := l.shot.fire(c, m.bytes)
 	switch {
+	case l.shot.stale:
+		return nil
 	case err == nil:
 	case l.shot.unsent && is(err, syscall.EPIPE, syscall.ECONNRESET):
 		// The peer wants no more of it, but may have said why.

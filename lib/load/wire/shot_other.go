@@ -5,6 +5,7 @@ package wire
 // A shot is one write and the first read after it.
 type shot struct {
 	unsent bool // the failure was in writing
+	stale  bool // the connection was closed before the request; never known here
 }
 
 func (s *shot) init()      {}

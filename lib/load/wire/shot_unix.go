@@ -8,16 +8,19 @@ import (
 	"syscall"
 )
 
-// A shot is one write and the first read after it, in as few system calls as there can be.
+// A shot is one write and the first read after it, on a connection that had an exchange before.
 //
-// net.Conn reads first and waits then, which after a request is a system call in vain. So the read is announced before the
-// write: what comes from then on ends the wait, and the first read finds it.
+// The read is announced to the poller, then the connection is looked at, and only then is the request written. So whatever
+// the peer had sent or closed until then is seen, and the request not sent on that connection; and whatever comes later ends the wait. To
+// look after the announcement matters: what came before it wakes nobody.
 type shot struct {
 	raw    syscall.RawConn // nil: not to be had
 	step   func(fd uintptr) bool
 	c      *conn
 	msg    []byte
+	looked bool
 	wrote  bool
+	stale  bool // the connection was closed or not silent before the request: nothing was sent
 	unsent bool // the failure was in writing
 	n      int
 	err    error
@@ -38,15 +41,18 @@ func (s *shot) take(c *conn) {
 
 // fire writes the message and reads some of the answer into the connection's buffer, which is empty.
 func (s *shot) fire(c *conn, msg []byte) error {
-	if s.raw == nil {
+	s.stale = false
+	if s.raw == nil || !c.reused {
 		return s.plain(c, msg)
 	}
-	s.c, s.msg, s.wrote, s.unsent, s.n, s.err = c, msg, false, false, 0, nil
+	s.c, s.msg, s.looked, s.wrote, s.unsent, s.n, s.err = c, msg, false, false, false, 0, nil
 	err := s.raw.Read(s.step)
 	if s.err != nil {
 		err = s.err
 	}
 	switch {
+	case s.stale:
+		return nil
 	case !s.wrote && err == nil: // there was no room for all of it
 		return s.plain(c, s.msg)
 	case !s.wrote:
@@ -64,6 +70,14 @@ func (s *shot) fire(c *conn, msg []byte) error {
 
 // on is called first before anything is awaited, and then whenever something came.
 func (s *shot) on(fd uintptr) bool {
+	if !s.looked {
+		s.looked = true
+		var one [1]byte
+		if _, err := readFD(fd, one[:]); err == nil || !again(err) {
+			s.stale = true
+			return true
+		}
+	}
 	if !s.wrote {
 		n, err := writeFD(fd, s.msg)
 		if n > 0 {
