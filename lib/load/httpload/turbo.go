@@ -119,8 +119,9 @@ func (g *gate) work(w *worker, c claim) {
 
 // claim is the worker's next request. It waits for one.
 func (g *gate) claim(w *worker) (claim, bool) {
-	now := g.run.now()
 	g.mu.Lock()
+	// Read under the lock: with an earlier time, the pacer could have left to us what we take for not yet due.
+	now := g.run.now()
 	if g.next < g.count && g.run.times.Due(g.next) <= now {
 		c := g.take()
 		if len(g.idle) == 0 && g.made == g.most { // else the pacer was about to wake one, and late
