@@ -246,8 +246,13 @@ func dies(p *probe, engine, fault string, spared time.Duration) {
 	if f.Onset == nil || f.Heal == nil {
 		t.Fatalf("the fault has no edges: %+v", f)
 	}
-	const window = 0.5
+	window := 0.5
 	off := (f.Heal.To - f.Onset.To - spared).Seconds()
+	if spared == 0 && engine == "docker" {
+		// A silent address keeps a request waiting to connect, and the first connection that can be made again serves whoever waits
+		// longest: of what was due in the second before that, all or nothing may be in time.
+		off, window = off-0.5, window+0.5
+	}
 	if late := f.Onset.To - 2*time.Second; late < 0 || late > time.Second {
 		p.errorf("onset at %v, planned at 2s", f.Onset.To)
 	}
@@ -270,7 +275,7 @@ func TestAgentMemory(t *testing.T) {
 		}
 		slow, fast := rss(200), rss(2000)
 		t.Logf("at 200/s %.1f MiB, at 2,000/s %.1f MiB: %+.0f %%", slow/(1<<20), fast/(1<<20), 100*(fast/slow-1))
-		const room = 8 << 20
+		const room = 12 << 20 // the heap is collected from 16 MiB on, to which 1,600 requests do not fill it
 		if math.Abs(fast-slow) > room {
 			p.errorf("memory is not the same at ten times the rate: %.1f and %.1f MiB", slow/(1<<20), fast/(1<<20))
 		}
