@@ -350,9 +350,10 @@ func TestAgentDies(t *testing.T) {
 }
 
 // burst emits all of a schedule at once.
-type burst struct{ emitted, released chan struct{} }
+type burst struct{ emitted, released, ended chan struct{} }
 
 func (g burst) Generate(ctx context.Context, p load.Plan, started func(time.Time), emit func(record.Sample)) error {
+	defer close(g.ended)
 	started(time.Now())
 	for n := range p.Schedule.Count() {
 		emit(record.Sample{Seq: n, Sent: record.None, Free: record.None, Class: record.Timeout})
@@ -423,7 +424,7 @@ func TestServeWithSlowHarness(t *testing.T) {
 	}{{1000, false}, {20000, true}} {
 		in, toAgent := io.Pipe()
 		fromAgent, out := io.Pipe()
-		g := burst{make(chan struct{}), make(chan struct{})}
+		g := burst{make(chan struct{}), make(chan struct{}), make(chan struct{})}
 		served := make(chan error, 1)
 		go func() {
 			served <- agent.Serve(t.Context(), in, out, g)
@@ -438,7 +439,10 @@ func TestServeWithSlowHarness(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-g.emitted // though nobody has read a line
-		close(g.released)
+		if !c.fail {
+			close(g.released)
+		}
+		<-g.ended // of itself, or broken off
 		bins := 0
 		read := make(chan bool)
 		go func() {

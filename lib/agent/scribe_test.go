@@ -168,7 +168,7 @@ func (slowWriter) Write(load.Plan, time.Time, io.Writer) (func(*record.Sample) e
 
 // What cannot be written down as fast as it comes breaks the load off, and never slows it.
 func TestResultsTooFast(t *testing.T) {
-	g := slowWriter{burst{make(chan struct{}), make(chan struct{})}}
+	g := slowWriter{burst{make(chan struct{}), make(chan struct{}), make(chan struct{})}}
 	c := inside(t, g)
 	p := load.Plan{
 		Schedule: schedule.Constant(100_000, 0, 2*time.Second), Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1,
@@ -192,7 +192,7 @@ func TestResultsTooFast(t *testing.T) {
 
 // A generator that cannot write does not begin.
 func TestResultsOfNoWriter(t *testing.T) {
-	c := inside(t, burst{make(chan struct{}), make(chan struct{})})
+	c := inside(t, burst{make(chan struct{}), make(chan struct{}), make(chan struct{})})
 	p := load.Plan{
 		Schedule: schedule.Constant(10, 0, time.Second), Timeout: time.Second, Requests: []load.Request{{Path: "/"}}, Connections: 1,
 		Results: &load.Results{Format: load.VegetaCSV, Open: func(load.Part) (io.WriteCloser, error) { return new(paper), nil }},

@@ -55,6 +55,7 @@ func testFailuresReportedAreThoseInjected(t *testing.T) {
 					r.Path = "/{{.Seq}}"
 					p := plan(t, s, 1000, 150*time.Millisecond)
 					p.Requests = []load.Request{r}
+					p.Connections = 16 // so that, however slow handshakes are, most requests come on a used one
 					if over != nil {
 						p.Ingress = "https://ingress:443"
 					}
