@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/tutti-bench/tutti/lib/record"
 )
 
 // turbo sends the plan by a loop of our own: a goroutine for each connection, and one that wakes them.
@@ -45,6 +47,7 @@ type gate struct {
 	made   int    // workers
 	idle   []*worker
 	closed bool
+	late   record.Sample // of the request that is told to be too late
 }
 
 // A worker sends one request after the other.
@@ -93,9 +96,9 @@ func (g *gate) release(from uint64, now time.Duration) uint64 {
 			}
 			c := g.take()
 			c.free = c.due + timeout
-			s := g.run.begun(c, g.run.templates.Turn(c.seq).Request, now)
-			g.run.tooLate(&s, c)
-			g.run.account(g.ctx, s)
+			g.run.begin(&g.late, c, g.run.templates.Turn(c.seq).Request, now)
+			g.run.tooLate(&g.late, c)
+			g.run.account(g.ctx, &g.late)
 		}
 	}
 	return from

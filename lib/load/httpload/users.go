@@ -57,7 +57,7 @@ func (r *run) user(ctx context.Context, c *clock, user int, due time.Duration, n
 		if !ok {
 			s.Next = record.None
 		}
-		r.emit(s)
+		r.emit(*s)
 	}
 }
 

@@ -131,6 +131,11 @@ func (c *conn) fill(most int) error {
 // shelve puts an empty buffer of the usual size away until the next answer comes: a connection that waits needs none.
 func (c *conn) shelve(now time.Duration) {
 	c.idleSince = now
+	c.putBuffer()
+}
+
+// putBuffer does that.
+func (c *conn) putBuffer() {
 	if len(c.buf) == firstBuf && c.r == c.w {
 		b := (*[firstBuf]byte)(c.buf)
 		c.buf, c.r, c.w = nil, 0, 0

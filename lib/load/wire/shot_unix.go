@@ -8,9 +8,10 @@ import (
 	"syscall"
 )
 
-// A shot is one write and the first read after it, on a connection that had an exchange before.
+// A shot is one write and the first read after it. While it waits it has no buffer: of ten thousand connections that wait for an answer
+// none needs one.
 //
-// The read is announced to the poller, then the connection is looked at, and only then is the request written. So whatever
+// On a connection that had an exchange before, the read is announced to the poller, then the connection is looked at, and only then is the request written. So whatever
 // the peer had sent or closed until then is seen, and the request not sent on that connection; and whatever comes later ends the wait. To
 // look after the announcement matters: what came before it wakes nobody.
 type shot struct {
@@ -42,10 +43,11 @@ func (s *shot) take(c *conn) {
 // fire writes the message and reads some of the answer into the connection's buffer, which is empty.
 func (s *shot) fire(c *conn, msg []byte) error {
 	s.stale = false
-	if s.raw == nil || !c.reused {
+	if s.raw == nil {
 		return s.plain(c, msg)
 	}
-	s.c, s.msg, s.looked, s.wrote, s.unsent, s.n, s.err = c, msg, false, false, false, 0, nil
+	// A new connection is used whatever has come on it, and what becomes of the request is told.
+	s.c, s.msg, s.looked, s.wrote, s.unsent, s.n, s.err = c, msg, !c.reused, false, false, 0, nil
 	err := s.raw.Read(s.step)
 	if s.err != nil {
 		err = s.err
@@ -84,13 +86,16 @@ func (s *shot) on(fd uintptr) bool {
 			s.c.out += uint64(n)
 			s.msg = s.msg[n:]
 		}
-		if s.wrote = err == nil && len(s.msg) == 0; s.wrote {
-			return false
-		}
 		if err != nil && !again(err) {
 			s.err = err
 		}
-		return true
+		if s.wrote = err == nil && len(s.msg) == 0; !s.wrote {
+			return true
+		}
+		if s.c.reused {
+			return false
+		}
+		// A new one was not looked at, so that something may have come before the announcement.
 	}
 	if s.c.buf == nil {
 		s.c.unshelve()
@@ -98,6 +103,7 @@ func (s *shot) on(fd uintptr) bool {
 	n, err := readFD(fd, s.c.buf)
 	switch {
 	case again(err):
+		s.c.putBuffer()
 		return false
 	case err != nil:
 		s.err = err
