@@ -233,7 +233,7 @@ func (t *DataTrial) count(a *analysis.Trial, per int) {
 
 // summed are the metrics that follow from the sums and histograms of the phases.
 func summed(spec analysis.Spec) bool {
-	return spec.Phased && spec.Name != "balance" && spec.Name != "downtime"
+	return spec.Phased && spec.Name != "balance" && spec.Name != "serving_nodes" && spec.Name != "downtime"
 }
 
 func compareBad(a, b DataBad) int {

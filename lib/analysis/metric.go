@@ -89,6 +89,7 @@ func Specs() []Spec {
 		Spec{Name: "stale_reads", Unit: Number, Labels: request, OfWrite: true, OfKeys: true, Integer: true, Summary: "reads during load that held what had been overwritten, and acknowledged so, before they began"},
 		Spec{Name: "linearizable", Unit: Ratio, Labels: request, OfWrite: true, OfKeys: true, Higher: true, Summary: "share of keys shown to have behaved as one register"},
 		Spec{Name: "balance", Unit: Number, Phased: true, Higher: true, Summary: "Jain's index of answered requests over live nodes"},
+		Spec{Name: "serving_nodes", Unit: Number, Phased: true, Integer: true, Higher: true, Summary: "nodes that gave at least one good answer"},
 		Spec{Name: "capacity", Unit: PerSecond, Higher: true, Search: true, Summary: "highest rate of a search whose hold met `while`, to 5 %"},
 	)
 }

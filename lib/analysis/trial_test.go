@@ -387,6 +387,39 @@ func TestBalance(t *testing.T) {
 	check(t, analysis.Of(analysistest.Trial{Nodes: []record.Node{{Name: "db-1", Service: "db"}}}.Recording()), of("balance"), none)
 }
 
+func TestServingNodes(t *testing.T) {
+	node := func(name func(uint64) string, class record.Class) analysistest.Trial {
+		return analysistest.Trial{Replicas: 3, Rate: 300, Each: func(s *record.Sample, _ *rand.Rand) { s.Node, s.Class = name(s.Seq), class }}
+	}
+	inTurn := func(n uint64) string { return analysistest.Node(1 + int(n%3)) }
+	for name, c := range map[string]struct {
+		trial analysistest.Trial
+		want  analysis.Value
+	}{
+		"all":                  {node(inTurn, record.OK), num(3)},
+		"one never joined":     {node(func(n uint64) string { return analysistest.Node(1 + int(n%2)) }, record.OK), num(2)},
+		"who fails serves not": {node(inTurn, record.Wrong), num(0)},
+		"nobody answers":       {node(func(uint64) string { return "" }, record.Timeout), num(0)},
+		"nobody has a name":    {node(func(uint64) string { return "" }, record.OK), none},
+		"no such node":         {node(func(uint64) string { return "other" }, record.OK), none},
+		"no balanced node":     {analysistest.Trial{Nodes: []record.Node{{Name: "db-1", Service: "db"}}}, none},
+	} {
+		t.Run(name, func(t *testing.T) { check(t, analysis.Of(c.trial.Recording()), of("serving_nodes"), c.want) })
+	}
+	// By phase: app-1 is down over [10 s, 20 s).
+	k := kill(record.None, 10*sec)
+	each := k.Each
+	k.Each = func(s *record.Sample, r *rand.Rand) {
+		if each(s, r); s.Due >= 10*sec && s.Due < 20*sec {
+			s.Node = analysistest.Node(2 + int(s.Seq%2))
+		}
+	}
+	tr := analysis.Of(k.Recording())
+	check(t, tr, of("serving_nodes"), num(3))
+	check(t, tr, analysis.Ref{Metric: "serving_nodes", Phase: analysis.Before}, num(3))
+	check(t, tr, analysis.Ref{Metric: "serving_nodes", Phase: analysis.During}, num(2))
+}
+
 func TestZeroRequests(t *testing.T) {
 	rec := analysistest.Trial{Faults: []record.Fault{analysistest.Fault("crash", "kill", "app-1", 10*sec, 12*sec)}}.Recording()
 	rec.Bins = nil

@@ -113,6 +113,8 @@ func (t *Trial) loadMetric(ref Ref, rs []run, request int, sum sum) Value {
 		return t.affordable(rs, ref.Args[0])
 	case "balance":
 		return t.balance(rs)
+	case "serving_nodes":
+		return t.servingNodes(rs)
 	}
 	return Missing("%s is not measured by this version", ref.Metric)
 }

@@ -174,6 +174,46 @@ func (t *Trial) balance(rs []run) Value {
 	return Good(weighted / weight)
 }
 
+// servingNodes counts the balanced nodes that gave at least one good answer. Where nobody answered it is 0; where good
+// answers name no balanced node, nothing is known.
+func (t *Trial) servingNodes(rs []run) Value {
+	serving := make(map[string]bool) // by balanced node
+	for _, n := range t.Rec.Nodes {
+		if n.Balanced {
+			serving[n.Name] = false
+		}
+	}
+	if len(serving) == 0 {
+		return Missing("the target has no balanced nodes")
+	}
+	due, good, nodes := uint64(0), uint64(0), 0
+	for _, r := range rs {
+		for _, b := range t.bins[r.from:r.to] {
+			if b == nil {
+				continue
+			}
+			for _, c := range b.Cells {
+				due += c.Count
+				if c.Class != record.OK || c.Count == 0 {
+					continue
+				}
+				good += c.Count
+				if counted, balanced := serving[c.Node]; balanced && !counted {
+					serving[c.Node] = true
+					nodes++
+				}
+			}
+		}
+	}
+	switch {
+	case due == 0:
+		return Missing("no request was due")
+	case good > 0 && nodes == 0:
+		return Missing("no good answer names a balanced node")
+	}
+	return Good(float64(nodes))
+}
+
 // live says which nodes ran during all of a bin, given when each was down.
 func (t *Trial) live(downs [][]Span, bin int) []bool {
 	live := make([]bool, len(downs))

@@ -306,8 +306,8 @@ func (b *builder) condition(f *fields, key string, requests []load.Request, head
 		if m.Ref.Request != "" && len(names) > 0 && !slices.Contains(names, m.Ref.Request) {
 			b.wrongAt(place, "no request is named %s", quote(m.Ref.Request)).near(m.Ref.Request, names).expect("%s", list(quoted(names), "or"))
 		}
-		if m.Ref.Metric == "balance" && header == "" {
-			b.wrongAt(place, "balance needs a header that the target does not name").expect("node_header in target, such as node_header: X-Node")
+		if (m.Ref.Metric == "balance" || m.Ref.Metric == "serving_nodes") && header == "" {
+			b.wrongAt(place, "%s needs a header that the target does not name", m.Ref.Metric).expect("node_header in target, such as node_header: X-Node")
 		}
 		if len(m.Ref.Args) > 0 && length > 0 && m.Ref.Args[0] > length.Seconds() {
 			b.wrongAt(place, "a condition is judged on %s, which has no window of %s", on, short(time.Duration(m.Ref.Args[0]*float64(time.Second)))).

@@ -146,7 +146,7 @@ func (c *checker) metric(m slo.Metric) slo.Metric {
 	}
 	needs := map[string]struct{ header, key string }{
 		"detection": {arm.Attempts, "attempts_header"}, "balance": {arm.NodeHeader, "node_header"},
-		"rebalanced": {arm.NodeHeader, "node_header"},
+		"rebalanced": {arm.NodeHeader, "node_header"}, "serving_nodes": {arm.NodeHeader, "node_header"},
 	}
 	if n, ok := needs[m.Ref.Metric]; ok && n.header == "" {
 		c.wrongAt(c.word(m, m.Ref.Metric), "%s needs a header that the target does not name", m.Ref.Metric).
