@@ -104,7 +104,7 @@ var beyond = []string{
 	"when-", "param-required-short", "param-share-range", "param-share-zero", "param-size-huge", "param-skew-range", "param-bit-rate-zero",
 	"partition-a", "partition-from", "partition-twice", "exec-", "replica-and", "role-equals", "role-exec", "role-json", "role-port",
 	"random-after", "random-every-short", "random-for", "random-name", "random-objective", "random-phase", "random-recovery", "random-span-backwards",
-	"stage-period", "stage-ramp", "stage-swing", "stage-think", "stages-and-for", "stages-mixed", "stages-of", "fault-after-stages", "poisson-many", "poisson-users", "users-and-keys",
+	"stage-period", "stage-ramp", "stage-swing", "stage-think", "stages-and-for", "stages-mixed", "stages-of", "fault-after-stages", "poisson-many", "poisson-users", "users-and-generator", "users-and-keys",
 	"users-and-steps", "users-and-verify", "random-verb-without", "random-when",
 	"keys-never-read", "keys-not-bounded", "keys-value", "verify-captured", "verify-constant", "verify-env", "verify-field", "verify-nothing", "verify-of-a-read", "verify-twice", "verify-unknown", "writes-",
 	"session-capture-both", "session-capture-match", "session-captured", "session-env", "session-never", "session-too-many", "session-twice",

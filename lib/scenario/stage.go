@@ -149,6 +149,10 @@ func (b *builder) ofUsers(s *Scenario, top, load *fields) {
 	if len(s.Verify) > 0 {
 		refuse(top.at["verify"].key, "verify")
 	}
+	if s.Load.Client.Generator != "" {
+		b.wrong(load.at["generator"].key, "generator with users: attack and turbo keep to a schedule, and users to the answers they get").
+			expect("no generator, or a rate in each stage instead of users")
+	}
 	if s.Load.Keys > 0 {
 		refuse(load.at["keys"].key, "keys")
 	}
