@@ -79,6 +79,9 @@ func (a *app) validate(ctx context.Context, file string, o tutti.ComposeOptions)
 	if err != nil {
 		return err
 	}
+	if err := tutti.CheckMutations(ctx, s, tutti.Options{Kit: a.kit.Kit, Compose: o}); err != nil {
+		return err
+	}
 	fmt.Fprintf(a.out, "%s: valid (%s, %s)\n", file, count(len(s.Arms), "arm"), count(len(s.Objectives), "objective"))
 	for _, w := range p.Warnings {
 		fmt.Fprintf(a.out, "  warning: %s\n", clean(w))

@@ -211,6 +211,9 @@ an earlier run has measured.`,
 			if err != nil {
 				return err
 			}
+			if err := tutti.CheckMutations(c.Context(), s, o); err != nil {
+				return cause(c.Context(), err)
+			}
 			p, err := a.prepare(c.Context(), s, o, f)
 			if err != nil {
 				return cause(c.Context(), err)

@@ -340,10 +340,10 @@ func breakings(ctx context.Context, s *scenario.Scenario, o Options) ([]breaking
 		return nil, err
 	}
 	var all []breaking
+	if err := CheckMutations(ctx, s, o); err != nil { // before anything runs, and not after some of it has
+		return nil, err
+	}
 	for _, m := range s.Mutations {
-		if err := possible(ctx, s, m, o); err != nil { // before anything runs, and not after some of it has
-			return nil, err
-		}
 		all = append(all, breaking{name: m.Name, what: "as the scenario says", vary: []*rundir.Variation{{Kind: rundir.Mutation, Name: m.Name}}})
 	}
 	for _, b := range []breaking{fewer(s, targets), delayed(s, targets, o.Kit.Faults), failing(s, targets, o.Kit.Faults)} {
@@ -352,6 +352,16 @@ func breakings(ctx context.Context, s *scenario.Scenario, o Options) ([]breaking
 		}
 	}
 	return all, nil
+}
+
+// CheckMutations refuses what the scenario's mutations say and no engine could carry out. Of the options it takes Kit and Compose.
+func CheckMutations(ctx context.Context, s *scenario.Scenario, o Options) error {
+	for _, m := range s.Mutations {
+		if err := possible(ctx, s, m, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // possible refuses a mutation that no engine could carry out, as [plan.Build] refuses a scenario.
