@@ -138,14 +138,5 @@ func (s *sheet) generatorLines() []string {
 // generator tells on a terminal what may have disturbed the load; nothing else of it.
 func (t *terminal) generator(s *sheet) {
 	lines := s.generatorLines()
-	if len(lines) == 0 {
-		return
-	}
-	t.head(" LOAD GENERATOR")
-	for _, line := range lines {
-		for k, l := range wrap(flat(line), t.width-3) {
-			t.line([]string{" ", "   "}[min(k, 1)] + l)
-		}
-	}
-	t.line("")
+	t.listed(" LOAD GENERATOR", lines, len(lines))
 }

@@ -319,7 +319,7 @@ func (s *sheet) sections() []section {
 		out = append(out, section{id, short, title, visible(lead), template.HTML(body)})
 	}
 	if len(s.run.Objectives) > 0 {
-		add("objectives", "Objectives", "Objectives", s.objectivesLead(), tableHTML(s.objectives))
+		add("objectives", "Objectives", "Objectives", s.objectivesLead(), tableHTML(s.objectives)+looksHTML(s.run))
 	} else {
 		add("objectives", "Objectives", "Objectives", s.objectivesLead(), "")
 	}
@@ -359,6 +359,20 @@ func (s *sheet) sections() []section {
 	add("data", "Data", "The data behind this page", "", s.dataHTML())
 	add("read", "How to read", "How to read this report", "", s.howToRead())
 	return out
+}
+
+// looksHTML says what was seen at each look of a planned extension, and why it ended.
+func looksHTML(run *rundir.Run) string {
+	lines := lookLines(run)
+	if len(lines) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("<h3>What was seen at each look</h3><ul class=\"why\">")
+	for _, l := range lines {
+		b.WriteString("<li>" + esc(l) + "</li>")
+	}
+	return b.String() + "</ul>\n"
 }
 
 func (s *sheet) examplesHTML() string {

@@ -82,6 +82,15 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
+// systemOut is what a CI server shows beside the cases.
+func (s *sheet) systemOut() string {
+	lines := []string{s.sentenceText()}
+	if s.closed() {
+		lines = append(lines, ClosedNote)
+	}
+	return strings.Join(append(lines, s.stripLines()...), "\n")
+}
+
 // JUnit writes one case for each objective and each check of validity. An objective that failed is a failure, one that is
 // invalid an error, one that is inconclusive skipped. Names are stable from run to run: they carry no numbers but the
 // scenario's own.
@@ -96,7 +105,7 @@ func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 		took = strconv.FormatFloat(from.Ended.Sub(from.Started).Seconds(), 'f', 3, 64)
 	}
 	suite := junitSuite{
-		Name: visible(s.run.Name), Time: took, File: p.file(s.run), Out: visibleLines(strings.Join(append([]string{s.sentenceText()}, s.stripLines()...), "\n")),
+		Name: visible(s.run.Name), Time: took, File: p.file(s.run), Out: visibleLines(s.systemOut()),
 		Properties: &junitProperties{[]junitProperty{
 			{"verdict", string(s.run.Verdict)},
 			{"exit_code", strconv.Itoa(s.run.ExitCode)},
@@ -104,6 +113,9 @@ func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 			{"engine", visible(from.Engine)},
 			{"seed", strconv.FormatInt(from.Seed, 10)},
 		}},
+	}
+	if s.closed() {
+		suite.Properties.List = append(suite.Properties.List, junitProperty{"load", "closed loop"})
 	}
 	if !from.Started.IsZero() {
 		suite.Timestamp = from.Started.UTC().Format("2006-01-02T15:04:05")

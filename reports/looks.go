@@ -10,16 +10,7 @@ import (
 // looks says what was seen at each look of a planned extension, and why it ended.
 func (t *terminal) looks(run *rundir.Run) {
 	lines := lookLines(run)
-	if len(lines) == 0 {
-		return
-	}
-	t.head(" LOOKS")
-	for _, line := range lines {
-		for i, l := range wrap(flat(line), t.width-3) {
-			t.line([]string{" ", "   "}[min(i, 1)] + l)
-		}
-	}
-	t.line("")
+	t.listed(" LOOKS", lines, len(lines))
 }
 
 func lookLines(run *rundir.Run) []string {

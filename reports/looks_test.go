@@ -25,6 +25,26 @@ func TestLooks(t *testing.T) {
 			t.Errorf("there is no %q in\n%s", want, got)
 		}
 	}
+	for name, write := range map[string]func(*bytes.Buffer, *tutti.Result) error{
+		"HTML":     func(b *bytes.Buffer, r *tutti.Result) error { return reports.HTML(b, r) },
+		"Markdown": func(b *bytes.Buffer, r *tutti.Result) error { return reports.Markdown(b, r) },
+	} {
+		for _, e := range []*rundir.Extension{nil, {Most: 12, Why: "every <b>objective</b> is decided", Looks: []rundir.Look{{Blocks: 6, Open: []string{"cluster.p99 <= 9"}}}}} {
+			var b bytes.Buffer
+			run := rundir.Run{Name: "x", Repeats: 6, Extension: e, Objectives: []rundir.Objective{{Name: "cluster.p99 <= 9"}}}
+			if err := write(&b, &tutti.Result{Run: &run}); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"What was seen at each look", "after 6 blocks: undecided: cluster.p99", "ended of 6 to 12 blocks: every"} {
+				if got := strings.ReplaceAll(b.String(), "\u00a0", " "); strings.Contains(got, want) != (e != nil) {
+					t.Errorf("%s: %q is there: %v", name, want, e == nil)
+				}
+			}
+			if strings.Contains(b.String(), "<b>objective</b>") {
+				t.Errorf("%s: text has become markup", name)
+			}
+		}
+	}
 	if strings.Contains(text(nil), "LOOKS") {
 		t.Error("a run without an extension tells of looks")
 	}

@@ -26,6 +26,10 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	}
 	m.list(s.moreReasons())
 	m.table("### Objectives", s.objectives, len(s.run.Objectives) > 0)
+	if lines := lookLines(s.run); len(lines) > 0 {
+		m.para("What was seen at each look:")
+		m.list(lines)
+	}
 	if s.searches() {
 		m.table("### Capacity", s.capacity, len(s.capacity.rows) > 0)
 		if f := s.makeScaled(); f != nil {

@@ -332,15 +332,18 @@ func (t *terminal) capacities(s *sheet) error {
 
 // faults lists what of the faults is worth a line: what they delivered, and what did not go as planned.
 func (t *terminal) faults(s *sheet) {
-	const most = 8
-	all := s.faultLines()
-	if len(all) == 0 {
+	t.listed(" FAULTS", s.faultLines(), 8)
+}
+
+// listed writes the first most of some lines under a head, and nothing where there are none.
+func (t *terminal) listed(head string, lines []string, most int) {
+	if len(lines) == 0 {
 		return
 	}
-	t.head(" FAULTS")
-	for i, line := range all {
+	t.head(head)
+	for i, line := range lines {
 		if i == most {
-			t.line(fmt.Sprintf(" … and %d more", len(all)-most))
+			t.line(fmt.Sprintf(" … and %d more", len(lines)-most))
 			break
 		}
 		for k, l := range wrap(flat(line), t.width-3) {

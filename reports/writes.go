@@ -218,20 +218,9 @@ func (s *sheet) writeCases(p Policy) []junitCase {
 
 // writes lists the ledgers on a terminal.
 func (t *terminal) writes(s *sheet) {
-	const most = 6
-	all := s.ledgers()
-	if len(all) == 0 {
-		return
+	var lines []string
+	for _, l := range s.ledgers() {
+		lines = append(lines, l.text())
 	}
-	t.head(" WRITES, READ BACK")
-	for i, l := range all {
-		if i == most {
-			t.line(fmt.Sprintf(" … and %d more", len(all)-most))
-			break
-		}
-		for k, line := range wrap(flat(l.text()), t.width-3) {
-			t.line([]string{" ", "   "}[min(k, 1)] + line)
-		}
-	}
-	t.line("")
+	t.listed(" WRITES, READ BACK", lines, 6)
 }
