@@ -16,6 +16,9 @@ import (
 	tutti "github.com/tutti-bench/tutti/lib"
 )
 
+// gatesFolder is where the self-tests are, in the folder of the runs.
+const gatesFolder = "gates"
+
 // A gate is what is known of the self-test of one scenario.
 type gate struct {
 	job    *job
@@ -27,21 +30,13 @@ type gate struct {
 
 // runGates tries whether the objectives of the shipped scenarios can fail. That some cannot is a finding, and no error.
 func runGates(ctx context.Context, set settings, out io.Writer) error {
-	files, err := filepath.Glob("scenarios/*.yaml")
+	s, err := newSuite(ctx, filepath.Join(set.dir, gatesFolder), time.Now().Add(set.limit), out)
 	if err != nil {
 		return err
 	}
-	s, err := newSuite(ctx, filepath.Join(set.dir, "gates"), time.Now().Add(set.limit), out)
+	jobs, err := s.shipped(ctx, max(set.repeats, 1))
 	if err != nil {
 		return err
-	}
-	var jobs []*job
-	for _, f := range files {
-		j, err := s.job(ctx, f, strings.TrimSuffix(filepath.Base(f), ".yaml"), max(set.repeats, 1))
-		if err != nil {
-			return err
-		}
-		jobs = append(jobs, j)
 	}
 	chosen, err := choose(set.names, jobs)
 	if err != nil {

@@ -114,6 +114,23 @@ func build(ctx context.Context, root, bin string) error {
 	return nil
 }
 
+// shipped are the jobs of all shipped scenarios.
+func (s *suite) shipped(ctx context.Context, repeats int) ([]*job, error) {
+	files, err := filepath.Glob("scenarios/*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var jobs []*job
+	for _, f := range files {
+		j, err := s.job(ctx, f, strings.TrimSuffix(filepath.Base(f), ".yaml"), repeats)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs, nil
+}
+
 // job reads a scenario and its target.
 func (s *suite) job(ctx context.Context, file, name string, repeats int) (*job, error) {
 	src, err := os.ReadFile(file)
@@ -168,8 +185,31 @@ func (s *suite) finished(j *job) *outcome {
 	return nil
 }
 
-// kept returns what is there of the same job, however many blocks it has, or nil.
+// kept returns what is there of the same job, however many blocks it has, or nil: its own run, or else the one of the gate's
+// self-test in which nothing is broken.
 func (s *suite) kept(j *job) *outcome {
+	if o := s.keptRun(j); o != nil {
+		return o
+	}
+	return s.asIs(j)
+}
+
+// asIs returns what the self-test of the job's gate found with nothing broken, or nil.
+func (s *suite) asIs(j *job) *outcome {
+	dir := filepath.Join(s.dir, gatesFolder, j.name)
+	found := readGate(dir)
+	key, err := s.key(j)
+	if found == nil || err != nil || keptKey(dir) != key {
+		return nil
+	}
+	o := &outcome{job: j, Key: key, Repeats: found.Blocks, Run: readRun(filepath.Join(dir, "as-is"))}
+	if !o.judged() {
+		return nil
+	}
+	return o
+}
+
+func (s *suite) keptRun(j *job) *outcome {
 	o := &outcome{job: j}
 	b, err := os.ReadFile(s.folder(j) + ".json")
 	if err != nil || json.Unmarshal(b, o) != nil {

@@ -554,3 +554,35 @@ func TestKept(t *testing.T) {
 		t.Error("half a file is a finished run")
 	}
 }
+
+// What the self-test of its gate ran with nothing broken counts as a job's run, if it is of the same.
+func TestRunOfTheGate(t *testing.T) {
+	s, _ := bench(t)
+	j := control(t, s, 1)
+	dir := filepath.Join(s.dir, gatesFolder, j.name)
+	asIs := filepath.Join(dir, "as-is")
+	if err := os.MkdirAll(filepath.Join(asIs, "trials"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key, err := s.key(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "key"), key)
+	write(t, filepath.Join(dir, "selftest.json"), `{"schema":"tutti.selftest/v1","blocks":1}`)
+	write(t, filepath.Join(asIs, "plan.json"), `{"schema":"tutti.run/v1"}`)
+	for verdict, counts := range map[string]bool{"pass": true, "fail": true, "invalid": false} {
+		write(t, filepath.Join(asIs, "run.json"), `{"schema":"tutti.run/v1","verdict":"`+verdict+`"}`)
+		if got := s.finished(j) != nil; got != counts {
+			t.Errorf("%s: it counts as finished: %v", verdict, got)
+		}
+	}
+	write(t, filepath.Join(asIs, "run.json"), `{"schema":"tutti.run/v1","verdict":"pass"}`)
+	if s.finished(control(t, s, 2)) != nil {
+		t.Error("one block does for two")
+	}
+	write(t, filepath.Join(dir, "key"), "of another program")
+	if s.finished(j) != nil {
+		t.Error("a run of another program counts")
+	}
+}
