@@ -26,9 +26,17 @@ type ciFlags struct {
 
 func (f *ciFlags) add(c *cobra.Command) {
 	f.addPolicy(c)
-	c.Flags().StringVar(&f.host, "ci", "", "github: summary, annotations and outputs for its job's page; none; unset: github when GITHUB_ACTIONS is true")
+	f.addHost(c, "summary, annotations and outputs for its job's page")
 	c.Flags().StringVar(&f.invalid, "on-invalid", "", "what an invalid run is to the pipeline: fail, or warn (exit code 0); unset: fail")
 }
+
+// addHost adds what the pipeline is, alone: for commands that have an answer of their own instead of one run's verdict.
+func (f *ciFlags) addHost(c *cobra.Command, github string) {
+	c.Flags().StringVar(&f.host, "ci", "", "github: "+github+"; none; unset: github when GITHUB_ACTIONS is true")
+}
+
+// guarded is what --ci github is to commands that tell nothing of a run to the job's page.
+const guarded = "its runner takes no commands from what is printed, and what is wrong with the scenario is annotated"
 
 // addPolicy adds what junit.xml depends on.
 func (f *ciFlags) addPolicy(c *cobra.Command) {

@@ -42,6 +42,7 @@ run them again with tutti run.`,
 		},
 	}
 	f.add(c, true)
+	f.ci.add(c)
 	c.Flags().StringVar(&dir, "dir", "tutti-demo", "the folder for the samples")
 	return c
 }

@@ -41,6 +41,7 @@ failed with nothing broken, 12 if some was only likely, in too few blocks for a 
 		},
 	}
 	f.add(c, true)
+	f.ci.addHost(c, guarded)
 	c.Flags().BoolVar(&selfTest, "self-test", false, "break the target on purpose, and require a fail")
 	c.Flags().Lookup("repeats").Usage = "blocks of each run; comparisons take 3 for a verdict (default 1)"
 	c.Flags().Lookup("out").Usage = "the folder of all runs (default runs/NAME-selftest-TIMESTAMP)"
@@ -54,12 +55,17 @@ func (a *app) selfTest(ctx context.Context, file string, f runFlags) error {
 	}
 	s, err := a.read(file)
 	if err != nil {
-		return err
+		return a.refused(f.ci, err)
 	}
 	o, err := f.options(a)
 	if err != nil {
 		return err
 	}
+	policy, err := f.ci.policy()
+	if err != nil {
+		return err
+	}
+	policy.File = placeOf(s.File)
 	if o.Dir == "" {
 		o.Dir = filepath.Join("runs", s.Name+"-selftest-"+time.Now().UTC().Format("20060102T150405"))
 	}
@@ -69,16 +75,17 @@ func (a *app) selfTest(ctx context.Context, file string, f runFlags) error {
 	tester := &tutti.Tester{
 		Read: func() (*scenario.Scenario, error) { return a.read(file) },
 		Run: func(ctx context.Context, s *scenario.Scenario, o tutti.Options) (*tutti.Result, error) {
-			return a.carryOut(ctx, s, f, o, reports.Policy{File: placeOf(s.File)})
+			return a.carryOut(ctx, s, f, o, policy)
 		},
 		Options: o,
 		Begin: func(name, what string, n, of int) {
 			a.tell("run %d of %d: %s (broken: %s)", n, of, name, what)
 		},
 	}
+	a.startRunner(f.ci)
 	found, err := tester.SelfTest(ctx)
 	if found == nil || len(found.Runs) == 0 {
-		return err
+		return a.refused(f.ci, err)
 	}
 	if werr := a.keepSelfTest(o.Dir, found); werr != nil {
 		return errors.Join(err, werr)

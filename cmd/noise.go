@@ -31,12 +31,13 @@ which the scenario's blocks cannot tell from noise.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.read(args[0])
 			if err != nil {
-				return err
+				return a.refused(f.ci, err)
 			}
 			return a.noise(c.Context(), s, f, file)
 		},
 	}
 	f.add(c, true)
+	f.ci.addHost(c, guarded)
 	c.Flags().Lookup("noise").Usage = "write what was measured to this file, too"
 	hide(c, "only")
 	c.PreRunE = func(*cobra.Command, []string) error { file, f.noise = f.noise, ""; return nil }
@@ -58,13 +59,19 @@ func (a *app) noise(ctx context.Context, s *scenario.Scenario, f runFlags, file 
 	if err != nil {
 		return err
 	}
+	policy, err := f.ci.policy()
+	if err != nil {
+		return err
+	}
+	policy.File = placeOf(s.File)
 	blocks := max(s.Repeats, s.Most) // what margins are held against
 	if o.Vary = tutti.Twice(); o.Repeats == 0 {
 		o.Repeats = max(s.Repeats, stats.MinSignedRank)
 	}
-	res, err := a.carryOut(ctx, s, f, o, reports.Policy{File: placeOf(s.File)})
+	a.startRunner(f.ci)
+	res, err := a.carryOut(ctx, s, f, o, policy)
 	if err != nil {
-		return err
+		return a.refused(f.ci, err)
 	}
 	n, err := tutti.NoiseOf(res, a.kit.Kit)
 	if err != nil {

@@ -49,7 +49,6 @@ func (f *runFlags) add(c *cobra.Command, running bool) {
 		c.Flags().StringVar(&f.out, "out", "", "the run's folder (default runs/NAME-TIMESTAMP)")
 		c.Flags().StringVar(&f.record, "record", "", "write every request to trials/ARM-N/requests.*, too, as "+formats())
 		c.Flags().DurationVar(&f.maxTime, "max-time", 0, "begin no block that would end later than this")
-		f.ci.add(c)
 	}
 }
 
@@ -117,6 +116,7 @@ policies change that by name only, and never what run.json says.`,
 		},
 	}
 	f.add(c, true)
+	f.ci.add(c)
 	c.Flags().StringVar(&f.against, "baseline", "", "a file of tutti baseline update: what is shown to be worse than it is a regression (exit code 11)")
 	return c
 }
