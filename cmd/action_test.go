@@ -50,7 +50,7 @@ func TestAction(t *testing.T) {
 		}
 	}
 	given := map[string]string{
-		"scenario": "a scenario.yaml", "args": "--engine process  --max-time 1h", "on-inconclusive": "warn", "on-invalid": "", "out": "the run", "tutti": binary(t),
+		"scenario": "a scenario.yaml", "args": "--engine process\n  --max-time 1h\n--record vegeta-csv\n", "on-inconclusive": "warn", "on-invalid": "", "out": "the run", "tutti": binary(t),
 	}
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "compose.yaml"), sameCompose)
@@ -101,6 +101,10 @@ repeats: 1
 	}
 	if !strings.Contains(string(outputs), "verdict=inconclusive\n") || !strings.Contains(string(outputs), "report="+filepath.Join("the run", "report.html")) {
 		t.Errorf("outputs are\n%s", outputs)
+	}
+	// The last line of args was taken, too.
+	if _, err := os.Stat(filepath.Join(dir, "the run", "trials", "a-1", "requests.csv")); err != nil {
+		t.Error(err)
 	}
 	if summary, err := os.ReadFile(filepath.Join(dir, "summary")); err != nil || !strings.Contains(string(summary), "Inconclusive: action") {
 		t.Errorf("summary: %v %.200s", err, summary)
