@@ -69,7 +69,7 @@ func words(t reflect.Type) []string {
 func notes() map[string]string {
 	all := map[string]string{
 		"Run.verdict":           "the run's: interrupted and error where there is none",
-		"Run.exit_code":         "of tutti run: 0 pass, 10 fail, 12 inconclusive, 13 invalid, 30 error, 130 interrupted",
+		"Run.exit_code":         "of tutti run: 0 pass, 10 fail, 11 fail by a regression alone, 12 inconclusive, 13 invalid, 30 error, 130 interrupted",
 		"Run.reasons":           "why, most important first",
 		"Run.arm_order":         "the arms as in the scenario",
 		"Run.repeats":           "blocks asked for; with an extension the least",
