@@ -50,6 +50,11 @@ vegeta-gob, vegeta-csv, vegeta-json
             each request of a run that was recorded with --record; one trial, or all of
             them into the folder --out
 
+--out is a file: folders above it are made, and a file that is there is replaced. It is a
+folder of files, each named after its table or trial, for csv without --table, and for
+vegeta's formats where it ends in a slash, has no extension or is a folder already, or where
+several trials are exported.
+
 Tables:` + help.String(),
 		Args: exactly("RUN"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -78,7 +83,7 @@ Tables:` + help.String(),
 	c.Flags().StringVar(&f.table, "table", "", "of csv: "+strings.Join(tableNames(), ", "))
 	c.Flags().StringVar(&f.arm, "arm", "", "this arm alone")
 	c.Flags().IntVar(&f.block, "block", 0, "this block alone")
-	c.Flags().StringVar(&f.out, "out", "", "a file, or a folder where there are several; unset: standard output")
+	c.Flags().StringVar(&f.out, "out", "", "a file, or a folder where there are several (see above); unset: standard output")
 	return c
 }
 
@@ -129,12 +134,14 @@ func (a *app) export(res *tutti.Result, trials []export.Trial, f exportFlags) er
 	if len(trials) > 1 && f.out == "" {
 		return fmt.Errorf("%w of %s do not go into one stream: name one with --arm and --block, or a folder for all with --out", errWhich, f.format)
 	}
+	folder := f.folder(len(trials))
+	if len(trials) > 1 && !folder {
+		return fmt.Errorf("%w do not go into one file: name one with --arm and --block, or a folder for all with --out", errWhich)
+	}
 	for _, t := range trials {
 		name := f.out
-		if f.out != "" && filepath.Ext(f.out) != export.VegetaExtension(f.format) {
+		if folder {
 			name = filepath.Join(f.out, filepath.Base(filepath.FromSlash(t.Dir))+export.VegetaExtension(f.format))
-		} else if len(trials) > 1 {
-			return fmt.Errorf("%w do not go into one file: name one with --arm and --block, or a folder for all with --out", errWhich)
 		}
 		if err := a.exportTo(name, func(w io.Writer) error { return export.Vegeta(w, res.Dir, t, f.format) }); err != nil {
 			return err
@@ -143,24 +150,96 @@ func (a *app) export(res *tutti.Result, trials []export.Trial, f exportFlags) er
 	return nil
 }
 
+// folder reports whether --out is a folder for the requests of so many trials. What looks like a file is none where there is one trial to write.
+func (f *exportFlags) folder(trials int) bool {
+	if f.out == "" {
+		return false
+	}
+	ext := filepath.Ext(f.out)
+	return isFolder(f.out) || ext == "" || trials > 1 && ext != export.VegetaExtension(f.format)
+}
+
+// isFolder reports whether a name can be a folder's alone: it ends as one, or it is one.
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return os.IsPathSeparator(name[len(name)-1]) || err == nil && info.IsDir()
+}
+
 // exportTo writes a file, whole or not at all, or standard output, of which that cannot be promised.
 func (a *app) exportTo(name string, write func(io.Writer) error) error {
 	if name == "" {
 		return write(a.out)
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
+	if isFolder(name) {
+		return &tutti.UsageError{Err: fmt.Errorf("--out %s: it is a folder; name a file in it", name)}
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return err
+	out := &outFile{name: name}
+	if err := write(out); err != nil {
+		return errors.Join(err, out.discard())
 	}
-	if err := errors.Join(write(tmp), tmp.Chmod(0o644), tmp.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	if err := os.Rename(tmp.Name(), name); err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
+	if err := out.keep(); err != nil {
+		return errors.Join(err, out.discard())
 	}
 	fmt.Fprintln(a.err, name)
 	return nil
+}
+
+// An outFile is a file that --out names. It and its folder are made when there is something to write, so that an export of nothing leaves
+// nothing. What goes wrong with it is for who named it to mend.
+type outFile struct {
+	name string
+	tmp  *os.File
+}
+
+// Write implements io.Writer.
+func (o *outFile) Write(b []byte) (int, error) {
+	if err := o.open(); err != nil {
+		return 0, err
+	}
+	n, err := o.tmp.Write(b)
+	return n, o.wrong(err)
+}
+
+func (o *outFile) open() error {
+	if o.tmp != nil {
+		return nil
+	}
+	dir := filepath.Dir(o.name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return o.wrong(err)
+	}
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(o.name)+"-*")
+	if err != nil {
+		return o.wrong(err)
+	}
+	o.tmp = tmp
+	return nil
+}
+
+// keep gives the file its name.
+func (o *outFile) keep() error {
+	if err := o.open(); err != nil {
+		return err
+	}
+	err := errors.Join(o.tmp.Chmod(0o644), o.tmp.Close())
+	if err == nil {
+		err = os.Rename(o.tmp.Name(), o.name)
+	}
+	return o.wrong(err)
+}
+
+// discard takes away what is there of the file.
+func (o *outFile) discard() error {
+	if o.tmp == nil {
+		return nil
+	}
+	_ = o.tmp.Close() // it may be closed, and nobody wants what is in it
+	return os.Remove(o.tmp.Name())
+}
+
+func (o *outFile) wrong(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &tutti.UsageError{Err: fmt.Errorf("--out: write %s: %w\n  name another file, in a folder that is there or can be made, and that can be written to", o.name, err)}
 }

@@ -83,21 +83,30 @@ func (a *app) drawFigures(res *tutti.Result, dir string) error {
 	if len(all) == 0 && err == nil {
 		return &tutti.UsageError{Err: fmt.Errorf("%s has nothing to draw: no trial of it was recorded", res.Dir)}
 	}
-	if mkdir := os.MkdirAll(dir, 0o755); mkdir != nil {
-		return &tutti.UsageError{Err: fmt.Errorf("write figures: %w", mkdir)}
+	return errors.Join(err, a.writeFigures(all, dir))
+}
+
+// writeFigures ends with the first file that cannot be written: the folder is wrong, and the others would say the same.
+func (a *app) writeFigures(all []reports.Drawn, dir string) error {
+	wrong := func(err error) error {
+		return &tutti.UsageError{Err: fmt.Errorf("write figures: %w\n  name another folder with --figures, which is there or can be made, and can be written to", err)}
 	}
-	errs := []error{err}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return wrong(err)
+	}
 	for _, f := range all {
-		for ext, data := range map[string][]byte{".svg": f.SVG, ".png": f.PNG} {
-			if err := os.WriteFile(filepath.Join(dir, f.Name+ext), data, 0o644); err != nil {
-				errs = append(errs, fmt.Errorf("write figures: %w", err))
-			}
+		name := filepath.Join(dir, f.Name)
+		if err := os.WriteFile(name+".svg", f.SVG, 0o644); err != nil {
+			return wrong(err)
 		}
-		if _, err := fmt.Fprintln(a.out, filepath.Join(dir, f.Name)+".{svg,png}"); err != nil {
-			errs = append(errs, err)
+		if err := os.WriteFile(name+".png", f.PNG, 0o644); err != nil {
+			return wrong(err)
+		}
+		if _, err := fmt.Fprintln(a.out, name+".{svg,png}"); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func notARun(err error) error { return &tutti.UsageError{Err: err} }
