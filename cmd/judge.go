@@ -50,10 +50,15 @@ func (a *app) reportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "report RUN", Short: "Draw a run's report again from its folder",
 		Args: exactly("RUN"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			policy, err := ci.policy()
 			if err != nil {
 				return err
+			}
+			if figures != "" {
+				if err := without(c, "report --figures draws no junit.xml", "on-inconclusive"); err != nil {
+					return err
+				}
 			}
 			res, err := tutti.Open(args[0])
 			if err != nil {

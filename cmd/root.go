@@ -95,8 +95,25 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
+		if len(names) == 0 {
+			return &tutti.UsageError{Err: fmt.Errorf("%s takes no argument: usage: %s", c.CommandPath(), c.UseLine())}
+		}
 		return &tutti.UsageError{Err: fmt.Errorf("%s needs %s: usage: %s", c.CommandPath(), strings.Join(names, " and "), c.UseLine())}
 	}
+}
+
+// without refuses those of some flags that are on the command line, by name, where they would be ignored.
+func without(c *cobra.Command, why string, ignored ...string) error {
+	var given []string
+	for _, name := range ignored {
+		if c.Flags().Changed(name) {
+			given = append(given, "no --"+name)
+		}
+	}
+	if len(given) == 0 {
+		return nil
+	}
+	return &tutti.UsageError{Err: fmt.Errorf("%s: it has %s", why, strings.Join(given, " and "))}
 }
 
 // interruptible makes a context that the first Ctrl-C, SIGTERM or closed terminal cancels: everything is undone and

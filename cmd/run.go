@@ -200,6 +200,11 @@ an earlier run has measured.`,
 			return exactly("SCENARIO")(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if p.from != "" {
+				if err := without(c, "plan --from goes by what the run has measured", "allow", "engine", "noise", "only", "repeats"); err != nil {
+					return err
+				}
+			}
 			if p.from != "" || c.Flags().Changed("effect") {
 				return a.power(p)
 			}
