@@ -3,6 +3,7 @@ package tutti_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -287,6 +288,37 @@ func TestBaseline(t *testing.T) {
 	var usage *tutti.UsageError
 	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "--baseline base.json: it is about another experiment: load.rate is 10/s and 20/s") || other.opened != 0 {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A regression stands at the line that its objective has in this run's scenario, whatever line the baseline's had; at none where no objective is
+// about it any more.
+func TestBaselineLine(t *testing.T) {
+	was := releaseRun(t, releases, slowed(1, 1), nil)
+	b, err := tutti.MeasuredOf(was.Dir, newBench(t, releases).opts.Kit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		want map[string]int
+	}{
+		"moved": {strings.Replace(releases, "objectives:", "# a line\nobjectives:\n  - one.p50 <= 400ms", 1), map[string]int{"two.p50": 12, "two.p90 over 3 * one.p90": 13}},
+		"gone":  {strings.Replace(releases, "  - two.p50 <= 400ms\n", "", 1), map[string]int{"two.p50": 0, "two.p90 over 3 * one.p90": 10}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := releaseRun(t, c.text, slowed(1.5, 1), func(o *tutti.Options) { o.Against = &tutti.Against{File: "base.json", Baseline: b} })
+			verdict(t, res.Run, rundir.Fail, 11)
+			got := make(map[string]int)
+			for _, o := range res.Run.Objectives {
+				if o.Regression {
+					got[o.Subject] = o.Line
+				}
+			}
+			if !maps.Equal(got, c.want) {
+				t.Errorf("lines %v, want %v", got, c.want)
+			}
+		})
 	}
 }
 

@@ -33,7 +33,9 @@ func (j *judging) regress(run *rundir.Run) error {
 	for _, r := range c.Rows {
 		if r.Gates {
 			held++
-			run.Objectives = append(run.Objectives, regression(b, r))
+			o := regression(b, r)
+			o.Line = lineOf(run, r.Subject)
+			run.Objectives = append(run.Objectives, o)
 		}
 	}
 	if len(c.Moved) > 0 {
@@ -78,6 +80,15 @@ func told(what string, reasons []string) []string {
 	return out
 }
 
+// lineOf is where the run's scenario has an objective about a subject, 0 if it has none. The baseline's line is of another file, or of an older one.
+func lineOf(run *rundir.Run, subject string) int {
+	k := slices.IndexFunc(run.Objectives, func(o rundir.Objective) bool { return o.Subject == subject && !o.Regression })
+	if k < 0 {
+		return 0
+	}
+	return run.Objectives[k].Line
+}
+
 // regression is a compared row as an objective of the run.
 func regression(b *rundir.Baseline, r ComparedRow) rundir.Objective {
 	o := rundir.Objective{
@@ -86,7 +97,7 @@ func regression(b *rundir.Baseline, r ComparedRow) rundir.Objective {
 	}
 	if k := slices.IndexFunc(b.Measures, func(m rundir.Measure) bool { return m.Subject == r.Subject && m.Gates }); k >= 0 {
 		m := b.Measures[k]
-		o.Line, o.Margin, o.Arms = m.Line, m.Margin, append(o.Arms, m.Arms...)
+		o.Margin, o.Arms = m.Margin, append(o.Arms, m.Arms...)
 		if m.Lower {
 			o.Op = ">="
 		}

@@ -113,7 +113,7 @@ func notes() map[string]string {
 		"Value.n":               "trials or blocks it comes from",
 		"Objective.subject":     "what value is of, in words",
 		"Objective.regression":  "no objective of the scenario: what an objective measures, held against a baseline file",
-		"Objective.line":        "in the scenario file",
+		"Objective.line":        "in the scenario file; 0: none there",
 		"Objective.form":        "what value is: the metric, a ratio left over right, a difference left less right",
 		"Objective.more_blocks": "about how many more would decide",
 		"Trial.dir":             "relative to the run's folder",
