@@ -218,7 +218,7 @@ func dead(t analysistest.Trial, from time.Duration) func(*record.Sample, *rand.R
 }
 
 // hostile is what a target could put into any name, header or error.
-const hostile = "<script>alert(1)</script>|`*a*`]]>&\"'\x1b[31m\x1b]0;x\x07\u202e\u200b\x00\x9b2J\xff\r\nnext {{.}} www.x.org ::error::no"
+const hostile = "<script>alert(1)</script>|`*a*`]]>&\"'\x1b[31m\x1b]0;x\x07\u202e\u200b\x00\x9b2J\xff\uffff\U000e0041\r\nnext {{.}} www.x.org ::error::no"
 
 // attacked is a run in which everything that a target or a scenario can name is hostile.
 func attacked() *tutti.Result {

@@ -248,7 +248,7 @@ func plural(n int, one, many string) string {
 }
 
 // visible shows what would steer a terminal or reorder a line instead of obeying it:
-// control characters, bidirectional overrides, invisible and broken characters.
+// control characters, bidirectional overrides, invisible and broken characters, and what no XML may hold.
 func visible(s string) string {
 	if !strings.ContainsFunc(s, steers) {
 		return strings.ToValidUTF8(s, "\ufffd")
@@ -260,8 +260,10 @@ func visible(s string) string {
 			b.WriteRune(r)
 		case r < 0x100:
 			b.WriteString(`\x` + strconv.FormatInt(int64(r)+0x100, 16)[1:])
-		default:
+		case r < 0x10000:
 			b.WriteString(`\u` + strconv.FormatInt(int64(r)+0x10000, 16)[1:])
+		default:
+			b.WriteString(`\U` + strconv.FormatInt(int64(r)+0x1_0000_0000, 16)[1:])
 		}
 	}
 	return b.String()
@@ -274,6 +276,8 @@ func steers(r rune) bool {
 	case r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2060 && r <= 0x206f:
 		return true
 	case r >= 0xfff9 && r <= 0xfffb, r >= 0xd800 && r <= 0xdfff:
+		return true
+	case r&0xfffe == 0xfffe, r >= 0xe0000 && r <= 0xe007f: // no characters, and tags, which nobody sees
 		return true
 	}
 	return false

@@ -50,3 +50,15 @@ func TestReading(t *testing.T) {
 		}
 	}
 }
+
+// TestVisible: what would steer, or stand in no XML, is shown as its number; everything else stays.
+func TestVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		"naïve 集群 \U0001f980": "naïve 集群 \U0001f980", "a\x1bb": `a\x1bb`, "a\u202eb": `a\u202eb`, "a\xffb": "a\ufffdb",
+		"a\ufffeb\uffff": `a\ufffeb\uffff`, "\U0001ffff": `\U0001ffff`, "a\U000e0041b\U000e007f": `a\U000e0041b\U000e007f`,
+	} {
+		if got := visible(in); got != want {
+			t.Errorf("%+q becomes %+q, want %+q", in, got, want)
+		}
+	}
+}
