@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"image/png"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
+	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/reports"
 )
 
@@ -116,4 +121,35 @@ func TestFiguresHostile(t *testing.T) {
 		}
 		checkStandsAlone(t, d)
 	}
+}
+
+var label = regexp.MustCompile(`<text[^>]* y="([0-9.]+)"[^>]*>([0-9.]+)\x{a0}(s|ms|µs)</text>`)
+
+// TestManyArms: the row "never" of twenty arms leaves the times of figure 8 their room.
+func TestManyArms(t *testing.T) {
+	var recs []*record.Recording
+	for i := range 20 {
+		recs = append(recs, analysistest.Trial{Arm: fmt.Sprintf("arm-%d", i+1), Order: i + 1, For: 10 * time.Second, Latency: time.Duration(i+1) * 3 * time.Millisecond}.Recording())
+	}
+	for _, d := range drawnOf(t, runOf(recs)) {
+		if d.Name != "f8-percentiles" {
+			continue
+		}
+		last, lastY, n := 0.0, math.Inf(1), 0
+		for _, m := range label.FindAllStringSubmatch(string(d.SVG), -1) {
+			v, y := parseSeconds(t, m[2]+"\u00a0"+m[3]), 0.0
+			if _, err := fmt.Sscan(m[1], &y); err != nil {
+				t.Fatal(err)
+			}
+			if v <= last || y >= lastY-20 {
+				t.Errorf("%v s stands at %v, below it %v s at %v", v, y, last, lastY)
+			}
+			last, lastY, n = v, y, n+1
+		}
+		if n < 3 || lastY < 0 {
+			t.Errorf("%d labels of times, the uppermost at %v", n, lastY)
+		}
+		return
+	}
+	t.Error("there is no figure 8")
 }

@@ -78,13 +78,7 @@ func spectrumOf(a *arm, trials []*analysis.Trial, p analysis.Phase) spectrumLine
 	if due <= 2*beyond {
 		return l
 	}
-	last := math.Log10(float64(due) / beyond)
-	var at, shares []float64
-	const n = 64
-	for i := range n + 1 {
-		u := math.Log10(2) + (last-math.Log10(2))*float64(i)/n
-		at, shares = append(at, u), append(shares, 1-math.Pow(10, -u))
-	}
+	at, shares := spectrumGrid(math.Log10(float64(due) / beyond))
 	together, _ := analysis.Percentiles(trials, p, shares)
 	each := make([][]analysis.Value, 0, len(trials))
 	if len(trials) > 1 {
@@ -112,13 +106,30 @@ func spectrumOf(a *arm, trials []*analysis.Trial, p analysis.Phase) spectrumLine
 	return l
 }
 
+// spectrumGrid spreads shares evenly over the axis up to its last place, in nines, and has the named ones among them: the line
+// goes through what is said of it.
+func spectrumGrid(last float64) (at, shares []float64) {
+	const n = 64
+	next := 0
+	for i := range n + 1 {
+		u := math.Log10(2) + (last-math.Log10(2))*float64(i)/n
+		for ; next < len(named) && nines(named[next].share) <= u+1e-9; next++ {
+			at, shares = append(at, nines(named[next].share)), append(shares, named[next].share)
+		}
+		if k := len(at); k == 0 || u > at[k-1]+1e-9 {
+			at, shares = append(at, u), append(shares, 1-math.Pow(10, -u))
+		}
+	}
+	return at, shares
+}
+
 // named are the percentiles that people speak of.
 var named = []struct {
 	name  string
 	share float64
 }{{"50 %", 0.5}, {"90 %", 0.9}, {"99 %", 0.99}, {"99.9 %", 0.999}, {"99.99 %", 0.9999}}
 
-// read says what a share of the requests met, "never" if too many failed, "" if there are too few requests.
+// read says what one of the named shares of the requests met, "never" if too many failed, "" if there are too few requests.
 func (l *spectrumLine) read(share float64) string {
 	u := nines(share)
 	if float64(l.due)*(1-share) < beyond-1e-9 {
@@ -127,16 +138,12 @@ func (l *spectrumLine) read(share float64) string {
 	if l.never > 0 && u >= l.never-1e-9 {
 		return "never"
 	}
-	if len(l.at) == 0 {
-		return ""
-	}
-	best := 0
-	for i := range l.at {
-		if math.Abs(l.at[i]-u) < math.Abs(l.at[best]-u) {
-			best = i
+	for i, at := range l.at {
+		if math.Abs(at-u) < 1e-9 {
+			return seconds(round3(l.mid[i]))
 		}
 	}
-	return seconds(round3(l.mid[best]))
+	return ""
 }
 
 func (f *spectrum) finding() string {
@@ -205,25 +212,39 @@ func (s *sheet) spectrumChart() *chart {
 	return &chart{
 		n: 8, name: "percentiles", title: "Percentile spectrum", finding: f.finding(), what: f.what(), alt: f.alt(), table: f.table,
 		draw: func(narrow bool) *canvas {
+			more := f.more()
 			if narrow {
-				c := newCanvas(360, 262*float64(len(f.panels))+24)
+				pitch := 262 + more
+				c := newCanvas(360, pitch*float64(len(f.panels))+24)
 				for i := range f.panels {
-					f.drawPanel(c, i, 46, 348, 262*float64(i)+24, 262*float64(i)+222, true)
+					f.drawPanel(c, i, 46, 348, pitch*float64(i)+24, pitch*float64(i)+222+more, true)
 				}
-				c.text("tk", 197, 262*float64(len(f.panels))+10, middle, "share of all requests")
+				c.text("tk", 197, pitch*float64(len(f.panels))+10, middle, "share of all requests")
 				return c
 			}
-			c := newCanvas(1040, 330)
+			c := newCanvas(1040, 330+more)
 			n := float64(len(f.panels))
 			width := (1040 - 64 - 28*(n-1)) / n
 			for i := range f.panels {
 				x0 := 64 + float64(i)*(width+28)
-				f.drawPanel(c, i, x0, x0+width, 40, 280, false)
+				f.drawPanel(c, i, x0, x0+width, 40, 280+more, false)
 			}
-			c.text("tk", 552, 322, middle, "share of all requests")
+			c.text("tk", 552, 322+more, middle, "share of all requests")
 			return c
 		},
 	}
+}
+
+// never is the height of the row of that name above so many lines.
+func (p *spectrumPanel) never() float64 { return neverPitch*float64(len(p.lines)) + 10 }
+
+// more is how much higher the drawings are where the row "never" of many arms would leave no room for times.
+func (f *spectrum) more() float64 {
+	more := 0.0
+	for i := range f.panels {
+		more = max(more, f.panels[i].never()-60)
+	}
+	return more
 }
 
 func (f *spectrum) drawPanel(c *canvas, i int, x0, x1, y0, y1 float64, narrow bool) {
@@ -239,7 +260,7 @@ func (f *spectrum) drawPanel(c *canvas, i int, x0, x1, y0, y1 float64, narrow bo
 	}
 	q := plot.New()
 	q.Y.Scale = plot.LogScale{}
-	row := neverPitch*float64(len(p.lines)) + 10
+	row := p.never()
 	q.X.Min, q.X.Max, q.Y.Min, q.Y.Max = math.Log10(2), max(f.end, math.Log10(2)+0.1), f.lo, f.hi
 	pl := c.panel(x0, y0+row, x1, y1, q)
 	for _, k := range timeTicks(q.Y.Min, q.Y.Max) {
