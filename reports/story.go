@@ -138,25 +138,50 @@ func hitNodes(of []rundir.Fault) string {
 	return "nodes that differ by trial (of " + names + ")"
 }
 
+// outcomes counts in how many of an arm's trials that count an event came and in how many it did not. An estimate over them tells of one
+// of the two only.
+type outcomes struct{ came, of int }
+
+func (s *sheet) outcomes(a *arm, metric, fault string) (o outcomes) {
+	key := analysis.Ref{Metric: metric, Fault: fault}.String()
+	for _, t := range s.run.Trials {
+		v, ok := t.Metrics[key]
+		if !ok || t.Arm != a.Name || !t.Counted || v.State == analysis.NoData {
+			continue
+		}
+		o.of++
+		if v.State == analysis.OK {
+			o.came++
+		}
+	}
+	return o
+}
+
+// mixed tells an event that came in some trials and not in others.
+func (o outcomes) mixed() bool { return o.came > 0 && o.came < o.of }
+
+// missed says in how many trials it did not come: "In 2 of 6 trials".
+func (o outcomes) missed() string {
+	return fmt.Sprintf("In %d of %s", o.of-o.came, plural(o.of, "trial", "trials"))
+}
+
 // chain says what followed, in its order.
 func (s *sheet) chain(a *arm, fault string, of []rundir.Fault) []string {
 	var out []string
 	text, first := s.told(a, "first_error", fault)
-	switch first.State {
-	case analysis.OK:
+	failed := s.outcomes(a, "first_error", fault)
+	none := first.State == analysis.Never && !failed.mixed()
+	if first.State == analysis.OK {
 		out = append(out, "The first request failed "+text+" after the onset.")
-	case analysis.Never:
+	}
+	switch {
+	case none:
 		out = append(out, "No request failed from its onset on.")
-	case analysis.Censored, analysis.NoData:
+	case failed.mixed():
+		out = append(out, failed.missed()+" no request failed from its onset on.")
 	}
-	switch text, v := s.told(a, "detection", fault); v.State {
-	case analysis.OK:
-		out = append(out, "After "+text+" nothing was tried at the lost node any more.")
-	case analysis.Censored, analysis.Never:
-		out = append(out, "The lost node was tried to the end ("+text+").")
-	case analysis.NoData:
-	}
-	if first.State != analysis.Never {
+	out = append(out, s.tried(a, fault)...)
+	if !none {
 		out = append(out, s.served(a, fault)...)
 	}
 	low, high := healed(of)
@@ -169,40 +194,88 @@ func (s *sheet) chain(a *arm, fault string, of []rundir.Fault) []string {
 		out = append(out, "It was undone after "+seconds(round3(low))+" to "+seconds(round3(high))+".")
 	}
 	if high > 0 {
-		switch text, v := s.told(a, "rebalanced", fault); v.State {
-		case analysis.OK:
-			switch {
-			case v.Value != nil && *v.Value > 0:
-				out = append(out, "From then on it took "+text+" until what was hit had 80"+nb+"% of its fair share of the answers again.")
-			case first.State == analysis.OK:
-				out = append(out, "What was hit had 80"+nb+"% of its fair share of the answers again at once.")
-			}
-		case analysis.Censored, analysis.Never:
-			out = append(out, "What was hit did not get back 80"+nb+"% of its fair share of the answers while we looked ("+text+").")
-		case analysis.NoData:
-		}
+		out = append(out, s.shared(a, fault, first.State == analysis.OK || failed.mixed())...)
 	}
 	return out
 }
 
-// served says when clients were served again, and whether the fault was still on.
-func (s *sheet) served(a *arm, fault string) []string {
-	text, v := s.told(a, "recovery", fault)
-	_, while := s.told(a, "failover", fault)
-	switch v.State {
-	case analysis.OK:
-		when := ""
-		if while.State == analysis.OK {
-			when = ", while the fault was still on"
-		} else if while.State == analysis.Censored {
-			when = ", and not before the fault was undone"
-		}
-		return []string{"Clients were served again, as well as before, " + text + " after the onset" + when + "."}
-	case analysis.Censored, analysis.Never:
-		return []string{"Clients were not served again as well as before while we looked (" + text + ")."}
-	case analysis.NoData:
+// tried says how long the lost node was tried.
+func (s *sheet) tried(a *arm, fault string) (out []string) {
+	text, v := s.told(a, "detection", fault)
+	noticed := s.outcomes(a, "detection", fault)
+	if v.State == analysis.OK {
+		out = append(out, "After "+text+" nothing was tried at the lost node any more.")
 	}
-	return nil
+	switch {
+	case v.State == analysis.NoData:
+	case noticed.mixed():
+		out = append(out, noticed.missed()+" the lost node was tried to the end"+over(v, text)+".")
+	case v.State != analysis.OK:
+		out = append(out, "The lost node was tried to the end ("+text+").")
+	}
+	return out
+}
+
+// over is the estimate over all trials, where no sentence before it has it.
+func over(v rundir.Value, text string) string {
+	if v.State == analysis.OK {
+		return ""
+	}
+	return " (over all trials: " + text + ")"
+}
+
+// served says when clients were served again, and whether the fault was still on.
+func (s *sheet) served(a *arm, fault string) (out []string) {
+	text, v := s.told(a, "recovery", fault)
+	back := s.outcomes(a, "recovery", fault)
+	if v.State == analysis.OK {
+		out = append(out, "Clients were served again, as well as before, "+text+" after the onset"+s.meanwhile(a, fault)+".")
+	}
+	switch {
+	case v.State == analysis.NoData:
+	case back.mixed():
+		out = append(out, back.missed()+" clients were not served again as well as before while we looked"+over(v, text)+".")
+	case v.State != analysis.OK:
+		out = append(out, "Clients were not served again as well as before while we looked ("+text+").")
+	}
+	return out
+}
+
+// meanwhile says whether the fault was still on when clients were served again.
+func (s *sheet) meanwhile(a *arm, fault string) string {
+	_, v := s.told(a, "failover", fault)
+	switch o := s.outcomes(a, "failover", fault); {
+	case v.State == analysis.NoData:
+	case o.mixed():
+		return fmt.Sprintf(", in %d of %s while the fault was still on", o.came, plural(o.of, "trial", "trials"))
+	case v.State == analysis.OK:
+		return ", while the fault was still on"
+	case v.State == analysis.Censored:
+		return ", and not before the fault was undone"
+	}
+	return ""
+}
+
+// shared says when what was hit had its share of the load again; failed is whether requests had failed.
+func (s *sheet) shared(a *arm, fault string, failed bool) (out []string) {
+	text, v := s.told(a, "rebalanced", fault)
+	back := s.outcomes(a, "rebalanced", fault)
+	if v.State == analysis.OK {
+		switch {
+		case v.Value != nil && *v.Value > 0:
+			out = append(out, "From then on it took "+text+" until what was hit had 80"+nb+"% of its fair share of the answers again.")
+		case failed:
+			out = append(out, "What was hit had 80"+nb+"% of its fair share of the answers again at once.")
+		}
+	}
+	switch {
+	case v.State == analysis.NoData:
+	case back.mixed():
+		out = append(out, back.missed()+" what was hit did not get back 80"+nb+"% of its fair share of the answers while we looked"+over(v, text)+".")
+	case v.State != analysis.OK:
+		out = append(out, "What was hit did not get back 80"+nb+"% of its fair share of the answers while we looked ("+text+").")
+	}
+	return out
 }
 
 // healed is the shortest and the longest time from onset to heal; 0, 0 if a fault was not undone.
@@ -230,7 +303,7 @@ func (s *sheet) cost(a *arm, fault string, of []rundir.Fault) string {
 	if lost.Value != nil && *lost.Value == 0 && lost.High == nil {
 		out = "It cost no request"
 	}
-	if looks := signature(sumOf(of)); looks != "no bad request" {
+	if looks := signature(sumOf(of)); looks != "no bad request" && lost.Value != nil && *lost.Value > 0 {
 		out += ", which from outside looked like: " + looks
 		if len(of) > 1 {
 			out += " in all trials together"

@@ -30,6 +30,19 @@ func TestStories(t *testing.T) {
 			r.Run.Arms[arm].Metrics[key] = rundir.Value{Value: &value, Low: &low, High: &high, Unit: analysis.Number, State: analysis.OK}
 		}
 	}
+	// some changes a metric of the cluster in its first trials, and what it comes to over all.
+	some := func(r *tutti.Result, n int, metric string, over rundir.Value, of rundir.Value) {
+		key := metric + `{fault="crash"}`
+		r.Run.Arms["cluster"].Metrics[key] = over
+		for i := range r.Run.Trials {
+			if tr := &r.Run.Trials[i]; tr.Arm == "cluster" && tr.Block <= n {
+				tr.Metrics[key] = of
+			}
+		}
+	}
+	never := rundir.Value{Unit: analysis.Seconds, State: analysis.Never}
+	censored := rundir.Value{Value: ptr(15), Unit: analysis.Seconds, State: analysis.Censored}
+	second := rundir.Value{Value: ptr(1), Unit: analysis.Seconds, State: analysis.OK}
 	for _, c := range []struct {
 		name   string
 		change func(*tutti.Result)
@@ -74,6 +87,67 @@ func TestStories(t *testing.T) {
 					r.Run.Faults[i].Heal = nil
 				}
 			}, []string{"It was not undone before load ended."}, "fair share",
+		},
+		{
+			"no error in any trial", func(r *tutti.Result) { some(r, 6, "first_error", never, never) },
+			[]string{"No request failed from its onset on.", "It was undone"},
+			"served again",
+		},
+		{
+			"no error in most trials", func(r *tutti.Result) { some(r, 4, "first_error", never, never) },
+			[]string{"In 4 of 6 trials no request failed from its onset on.", "Clients were served again", "fair share", "It cost 42.5 ("},
+			"No request",
+		},
+		{
+			"no error in few trials", func(r *tutti.Result) { some(r, 2, "first_error", second, never) },
+			[]string{"The first request failed 1.00 s after the onset.", "In 2 of 6 trials no request failed from its onset on.", "Clients were"},
+			"No request",
+		},
+		{
+			"a trial that does not count", func(r *tutti.Result) {
+				some(r, 1, "first_error", second, never)
+				for i := range r.Run.Trials {
+					r.Run.Trials[i].Counted = r.Run.Trials[i].Block > 1
+				}
+			}, []string{"The first request failed 1.00 s after the onset. After "}, "no request failed",
+		},
+		{
+			"tried to the end in all", func(r *tutti.Result) { some(r, 6, "detection", censored, censored) },
+			[]string{"The lost node was tried to the end (> 15 s)."}, "any more",
+		},
+		{
+			"tried to the end in most", func(r *tutti.Result) { some(r, 5, "detection", censored, censored) },
+			[]string{"In 5 of 6 trials the lost node was tried to the end (over all trials: > 15 s)."}, "any more",
+		},
+		{
+			"tried to the end in few", func(r *tutti.Result) { some(r, 1, "detection", second, censored) },
+			[]string{"After 1.00 s nothing was tried at the lost node any more. In 1 of 6 trials the lost node was tried to the end."}, "",
+		},
+		{
+			"back in no trial", func(r *tutti.Result) { some(r, 6, "recovery", censored, censored) },
+			[]string{"Clients were not served again as well as before while we looked (> 15 s)."}, "served again, as",
+		},
+		{
+			"back in few trials", func(r *tutti.Result) { some(r, 4, "recovery", censored, censored) },
+			[]string{"In 4 of 6 trials clients were not served again as well as before while we looked (over all trials: > 15 s)."}, "served again, as",
+		},
+		{
+			"back in most trials", func(r *tutti.Result) {
+				some(r, 1, "recovery", second, censored)
+				some(r, 2, "failover", second, censored)
+			}, []string{
+				"Clients were served again, as well as before, 1.00 s after the onset, in 4 of 6 trials while the fault was still on.",
+				"In 1 of 6 trials clients were not served again as well as before while we looked.",
+			}, "",
+		},
+		{
+			"share back in most trials", func(r *tutti.Result) { some(r, 2, "rebalanced", second, censored) },
+			[]string{"it took 1.00 s until", "In 2 of 6 trials what was hit did not get back 80 % of its fair share of the answers while we looked."}, "",
+		},
+		{
+			"nothing lost beyond the usual", func(r *tutti.Result) {
+				r.Run.Arms["cluster"].Metrics[`lost_requests{fault="crash"}`] = rundir.Value{Value: ptr(0), Low: ptr(0), High: ptr(3), Unit: analysis.Number, State: analysis.OK}
+			}, []string{"It cost 0 (0 – 3) requests. "}, "looked like",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
