@@ -483,5 +483,5 @@ func (s *sheet) howToRead() string {
 func (s *sheet) dataHTML() string {
 	return `<p class="lead">` + esc("Every number above can be computed again from the data in this file: the element with the id “run-data” holds it as JSON ("+DataSchema+
 		"). Of each trial there are the requests due and good by window, histograms of the response times by phase, bad requests by class, node and phase, "+
-		"the faults’ edges, the generator’s lag, and the metrics that need exact times; of figures 1, 6, 7 and 9 what they show.") + `</p><p id="save"></p>`
+		"the faults’ edges, how late requests were sent, and the metrics that need exact times; of figures 1, 6, 7 and 9 what they show.") + `</p><p id="save"></p>`
 }

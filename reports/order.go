@@ -80,14 +80,29 @@ func (s *sheet) makeOrder() *order {
 	return f
 }
 
-func (f *order) worstLag() float64 {
-	worst := 0.0
+// worstLag is the highest of any trial; false where no trial knows its own.
+func (f *order) worstLag() (worst float64, known bool) {
 	for _, t := range f.trials {
 		if !math.IsNaN(t.lag) {
-			worst = max(worst, t.lag)
+			worst, known = max(worst, t.lag), true
 		}
 	}
-	return worst
+	return worst, known
+}
+
+// most is the largest number of trials of an arm that count and have a median.
+func (f *order) most() int {
+	most := 0
+	for _, a := range f.arms {
+		n := 0
+		for _, t := range f.trials {
+			if t.arm == a && t.counted && t.p50 > 0 {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
 }
 
 // proofsOf counts a trial's faults, and those with proof.
@@ -113,22 +128,34 @@ func (f *order) proofs() (faults, proven int) {
 }
 
 func (f *order) finding() string {
-	worst := 0.0
-	for _, d := range f.drift {
-		worst = max(worst, d)
-	}
-	out := fmt.Sprintf("Every trial’s %s lies within %s"+nb+"%% of its arm’s estimate", f.label, scale{times: 100}.short(round3(math.Ceil(worst*1000)/1000)))
-	if worst == 0 {
-		out = "Each arm has one trial that counts, which shows no noise"
-	}
+	out := f.noise()
 	if noise := f.scatter(); noise != "" {
 		out += " (" + noise + ")"
 	}
-	out += "; one request in a thousand left the generator more than " + seconds(round3(f.worstLag())) + " late, in the worst trial"
+	if worst, known := f.worstLag(); known {
+		out += "; one request in a thousand left the generator more than " + seconds(round3(worst)) + " late, in the worst trial"
+	}
 	if faults, proven := f.proofs(); faults > 0 {
 		out += fmt.Sprintf("; %d of %s proven", proven, plural(faults, "fault is", "faults are"))
 	}
 	return out + "."
+}
+
+// noise says how far trials lie from their arms' estimates, or why that is not known.
+func (f *order) noise() string {
+	worst := 0.0
+	for _, d := range f.drift {
+		worst = max(worst, d)
+	}
+	switch most := f.most(); {
+	case most == 0:
+		return "No trial counts, so that nothing shows the noise"
+	case most == 1:
+		return "No arm has more than one trial that counts, which shows no noise"
+	case len(f.drift) == 0:
+		return "No arm has an estimate of its " + f.label
+	}
+	return fmt.Sprintf("Every counted trial’s %s lies within %s"+nb+"%% of its arm’s estimate", f.label, scale{times: 100}.short(round3(math.Ceil(worst*1000)/1000)))
 }
 
 // scatter is the noise between trials: the standard deviation of their logarithms, in percent.
@@ -158,7 +185,7 @@ func (f *order) scatter() string {
 
 func (f *order) what() string {
 	return "Trials in the order in which they ran: a drift of the machine shows as a slope, a disturbed trial as a mark apart. Bars behind are the arms’ 95" + nb +
-		"% intervals. Hollow marks do not count. Below, the generator’s own lateness (sent − due) at the 99.9th percentile, which is part of every latency here; and whether every fault of the trial is proven (hollow: one is not)."
+		"% intervals. Hollow marks do not count. Below, how late requests were sent (sent − due) at the 99.9th percentile, which is part of every latency here; and whether every fault of the trial is proven (hollow: one is not)."
 }
 
 func (f *order) alt() string {
@@ -166,7 +193,11 @@ func (f *order) alt() string {
 	b.WriteString("Trials in run order. " + f.finding())
 	for _, a := range f.arms {
 		v := read(f.of[a], slo.Absolute)
-		fmt.Fprintf(&b, " %s: %s %s%s, trials within %s"+nb+"%% of it.", upper(a.noun()), f.label, v, within(v.iv), scale{times: 100}.short(round3(f.drift[a])))
+		fmt.Fprintf(&b, " %s: %s %s%s", upper(a.noun()), f.label, v, within(v.iv))
+		if d, known := f.drift[a]; known {
+			fmt.Fprintf(&b, ", trials within %s"+nb+"%% of it", scale{times: 100}.short(round3(d)))
+		}
+		b.WriteString(".")
 	}
 	return b.String()
 }
