@@ -247,7 +247,7 @@ func TestRecomputed(t *testing.T) {
 	recomputeErrors(t, es, arms)
 	recomputeCurves(t, es, arms)
 	recomputeTimeline(t, es, arms, d)
-	recomputeHeat(t, es, d)
+	recomputeHeat(t, es, arms, d)
 	recomputeTraffic(t, es, d)
 	recomputeAnswered(t, es, arms)
 	recomputeOrder(t, es, d)
@@ -544,8 +544,21 @@ func recomputeTimeline(t *testing.T, es []*html.Node, arms map[string][]outsider
 	}
 }
 
-func recomputeHeat(t *testing.T, es []*html.Node, d *reports.Data) {
+func recomputeHeat(t *testing.T, es []*html.Node, arms map[string][]outsider, d *reports.Data) {
 	t.Helper()
+	for arm, noun := range map[string]string{"cluster": "the cluster", "single": "the single node"} {
+		all, due := new(record.Hist), uint64(0)
+		for _, o := range arms[arm] {
+			n, _, ok, _ := o.part("")
+			due += n
+			all.Merge(ok)
+		}
+		median, _ := all.Rank((all.Total() + 1) / 2)
+		want := fmt.Sprintf("%s: %d of %d took more than ten times the median of the good ones", noun, all.Total()-all.Within(10*median), due)
+		if got := strings.ReplaceAll(findingIn(t, es, "f6"), ",", ""); !strings.Contains(strings.ToLower(got), want) {
+			t.Errorf("figure 6 finds: %s; the data say: %s", got, want)
+		}
+	}
 	rows := rowsOf(t, es, "t-f6")
 	for i, arm := range []string{"cluster", "single"} {
 		cells := spread2(d.Figures.Heat.OK[arm])

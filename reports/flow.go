@@ -23,6 +23,7 @@ type flow struct {
 type flowPanel struct {
 	arm                     *arm
 	offered, done, good, in []float64 // by step; the most in flight at any moment of it
+	long                    []float64 // s that a point stands for
 	bands                   [][2]float64
 }
 
@@ -48,7 +49,8 @@ func (s *sheet) makeFlow() *flow {
 			for _, b := range bins[i:min(i+per, len(bins))] {
 				due, done, good, in = due+float64(b.Due), done+b.Done, good+float64(b.Good), max(in, b.InFlight)
 			}
-			length := min(float64(f.step), t.Rec.For.Seconds()-float64(i)/10)
+			length := stepLength(t.Rec.For.Seconds(), f.step, i/per)
+			p.long = append(p.long, length)
 			p.offered, p.done, p.good = append(p.offered, due/length), append(p.done, done/length), append(p.good, good/length)
 			p.in = append(p.in, in)
 			f.top, f.most = max(f.top, due/length, done/length), max(f.most, in)
@@ -69,23 +71,45 @@ func (p *flowPanel) mostInFlight() float64 {
 	return most
 }
 
+// shortfall is where the most of what was offered did not become good; -1 where all did.
+func (p *flowPanel) shortfall() int {
+	at, most := -1, 0.0
+	for i, offered := range p.offered {
+		if d := offered - p.good[i]; d > most {
+			at, most = i, d
+		}
+	}
+	return at
+}
+
 func (f *flow) finding() string {
+	rate := func(v float64) string { return scale{times: 1}.short(round3(v)) }
 	var parts []string
 	for i := range f.panels {
 		p := &f.panels[i]
-		lowest := math.Inf(1)
-		for _, v := range p.good {
-			lowest = min(lowest, v)
+		part := fmt.Sprintf("%s had up to %s in flight, and ", p.arm.noun(), plural(int(math.Round(p.mostInFlight())), "request", "requests"))
+		if at := p.shortfall(); at < 0 {
+			part += "gave a good answer to all that was offered"
+		} else {
+			part += fmt.Sprintf("gave no good answer to %s of %s offered/s in its worst %s", rate(p.offered[at]-p.good[at]), rate(p.offered[at]), stretch(p.long[at]))
 		}
-		parts = append(parts, fmt.Sprintf("%s had up to %s in flight, and gave %s good answers/s in its worst second", p.arm.noun(),
-			plural(int(math.Round(p.mostInFlight())), "request", "requests"), scale{times: 1}.short(round3(lowest))))
+		parts = append(parts, part)
 	}
 	return upper(strings.Join(parts, "; ")) + "."
 }
 
+// stretch is a length of time after "each" or "worst".
+func stretch(sec float64) string {
+	if sec == 1 {
+		return "second"
+	}
+	return seconds(round3(sec))
+}
+
 func (f *flow) what() string {
-	return fmt.Sprintf("Dotted: requests due, whatever the target does. Light: those whose outcome came in the second, good or bad. Heavy: good ones, by when they were due. "+
-		"In flight: due and without an outcome, at the most in each second; known from bins of 100"+nb+"ms. One trial of each arm, of block %d.", f.block)
+	each := stretch(float64(f.step))
+	return fmt.Sprintf("Rates are means over each %s. Dotted: requests due, whatever the target does. Light: those whose outcome came then, good or bad. Heavy: good ones, by when they were due. "+
+		"In flight: due and without an outcome, in the fullest 100"+nb+"ms of each %s. One trial of each arm, of block %d.", each, each, f.block)
 }
 
 func (f *flow) alt() string {

@@ -31,6 +31,7 @@ type heatPanel struct {
 	n    int // trials
 	ok   map[heatCell]uint64
 	bad  map[int]uint64 // by column
+	good *record.Hist   // response times of all good ones
 	all  uint64
 	lost uint64
 }
@@ -83,7 +84,7 @@ func (s *sheet) makeHeat(columns, rows int) *heat {
 }
 
 func (f *heat) panel(a *arm, trials []*analysis.Trial, step int) heatPanel {
-	p := heatPanel{arm: a, n: len(trials), ok: make(map[heatCell]uint64), bad: make(map[int]uint64)}
+	p := heatPanel{arm: a, n: len(trials), ok: make(map[heatCell]uint64), bad: make(map[int]uint64), good: new(record.Hist)}
 	for _, t := range trials {
 		for _, b := range measuredOf(t.Rec.Bins, t.Rec.For) {
 			column := b.Index / step
@@ -95,6 +96,7 @@ func (f *heat) panel(a *arm, trials []*analysis.Trial, step int) heatPanel {
 					p.lost += c.Count
 					continue
 				}
+				p.good.Merge(c.Response)
 				c.Response.Each(func(d time.Duration, n uint64) { p.ok[heatCell{column, f.row(d.Seconds())}] += n })
 			}
 		}
@@ -134,35 +136,18 @@ func (f *heat) from(level int) uint64 {
 	return f.most
 }
 
-// slow is a share's response time in each arm, and how many requests took more than ten times the median.
-func (p *heatPanel) slow(f *heat) (beyond uint64) {
-	rows := make([]uint64, f.rows)
-	var sum uint64
-	for k, n := range p.ok {
-		rows[k.row] += n
-		sum += n
-	}
-	var upTo uint64
-	median := 0
-	for i, n := range rows {
-		if upTo += n; 2*upTo >= sum {
-			median = i
-			break
-		}
-	}
-	decade := int(math.Ceil(float64(f.rows) * math.Log(10) / math.Log(f.hi/f.lo)))
-	for i := median + decade; i < f.rows; i++ {
-		beyond += rows[i]
-	}
-	return beyond
+// slow is how many requests took more than ten times the median, to the histogram's buckets: a row of the picture is wider.
+func (p *heatPanel) slow() uint64 {
+	median, _ := p.good.Quantile(0.5)
+	return p.good.Total() - p.good.Within(10*median)
 }
 
 func (f *heat) finding() string {
 	var parts []string
 	for i := range f.panels {
 		p := &f.panels[i]
-		parts = append(parts, fmt.Sprintf("%s: %s of %s took more than ten times as long as the median, and %s were bad",
-			p.arm.noun(), count(p.slow(f)), count(p.all), count(p.lost)))
+		parts = append(parts, fmt.Sprintf("%s: %s of %s took more than ten times the median of the good ones, and %s were bad",
+			p.arm.noun(), count(p.slow()), count(p.all), count(p.lost)))
 	}
 	return upper(strings.Join(parts, "; ")) + "."
 }

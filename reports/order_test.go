@@ -4,39 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/html"
-
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/analysis"
-	"github.com/tutti-bench/tutti/reports"
 )
-
-// finding is what a figure of the page says in numbers, with plain spaces.
-func finding(t *testing.T, r *tutti.Result, figure string) string {
-	t.Helper()
-	for _, e := range elements(t, render(t, r, reports.HTML)) {
-		if e.Data != "strong" || e.Parent.Data != "figcaption" {
-			continue
-		}
-		if attr(e.Parent.Parent, "id") == figure {
-			return strings.ReplaceAll(text(e), "\u00a0", " ")
-		}
-	}
-	t.Fatalf("there is no figure %s", figure)
-	return ""
-}
-
-// reading is how a figure of the page is read.
-func reading(t *testing.T, r *tutti.Result, figure string) string {
-	t.Helper()
-	for _, e := range elements(t, render(t, r, reports.HTML)) {
-		if e.Type == html.ElementNode && attr(e, "class") == "what" && attr(e.Parent.Parent, "id") == figure {
-			return strings.ReplaceAll(text(e), "\u00a0", " ")
-		}
-	}
-	t.Fatalf("there is no figure %s", figure)
-	return ""
-}
 
 // TestOrder: figure 10 speaks of noise where there are trials to tell it, and of lag where there is some.
 func TestOrder(t *testing.T) {

@@ -60,6 +60,34 @@ func elements(t *testing.T, page []byte) []*html.Node {
 	return out
 }
 
+// finding is what a figure of the page says in numbers, with plain spaces.
+func finding(t *testing.T, r *tutti.Result, figure string) string {
+	t.Helper()
+	return findingIn(t, elements(t, render(t, r, reports.HTML)), figure)
+}
+
+func findingIn(t *testing.T, es []*html.Node, figure string) string {
+	t.Helper()
+	return captionOf(t, es, figure, func(e *html.Node) bool { return e.Data == "strong" })
+}
+
+// reading is how a figure of the page is read.
+func reading(t *testing.T, r *tutti.Result, figure string) string {
+	t.Helper()
+	return captionOf(t, elements(t, render(t, r, reports.HTML)), figure, func(e *html.Node) bool { return attr(e, "class") == "what" })
+}
+
+func captionOf(t *testing.T, es []*html.Node, figure string, part func(*html.Node) bool) string {
+	t.Helper()
+	for _, e := range es {
+		if e.Parent.Data == "figcaption" && part(e) && attr(e.Parent.Parent, "id") == figure {
+			return strings.ReplaceAll(text(e), "\u00a0", " ")
+		}
+	}
+	t.Fatalf("there is no figure %s", figure)
+	return ""
+}
+
 // TestPage checks what holds for every page, whatever the run.
 func TestPage(t *testing.T) {
 	for name, of := range cases {

@@ -94,8 +94,7 @@ func trafficOf(a *arm, t *analysis.Trial, step int) trafficPanel {
 		return layer[key]
 	}
 	add := func(l *trafficLayer, i int, k uint64) {
-		length := min(float64(step), t.Rec.For.Seconds()-float64(i/step*step))
-		l.rate[i/step] += float64(k) / max(length, 0.1)
+		l.rate[i/step] += float64(k) / stepLength(t.Rec.For.Seconds(), step, i/step)
 		l.all += k
 	}
 	names, byNode := answeredBy(t), goodBy(t, len(secs))
@@ -125,6 +124,11 @@ func trafficOf(a *arm, t *analysis.Trial, step int) trafficPanel {
 		p.layers = append(p.layers, *l)
 	}
 	return p
+}
+
+// stepLength is how many seconds of a load the i-th step takes: the last one can be shorter.
+func stepLength(load float64, step, i int) float64 {
+	return max(min(float64(step), load-float64(i*step)), 0.1)
 }
 
 // answeredBy lists the nodes that gave good answers: those of the recording in its order, then names that it does not know.
@@ -200,7 +204,18 @@ func (f *traffic) finding() string {
 }
 
 func (f *traffic) what() string {
-	return fmt.Sprintf("Requests per second by the node that answered them as expected, stacked; bad ones on top. One trial of each arm, of block %d: who answers is a matter of moments. The fault was in force between the dashed lines.", f.block)
+	out := fmt.Sprintf("Requests per second by the node that answered them as expected, stacked; bad ones on top. One trial of each arm, of block %d: who answers is a matter of moments.", f.block)
+	most := 0
+	for _, p := range f.panels {
+		most = max(most, len(p.bands))
+	}
+	switch {
+	case most == 1:
+		out += " The fault was in force between the dashed lines."
+	case most > 1:
+		out += " A fault was in force between the dashed lines."
+	}
+	return out
 }
 
 func (f *traffic) alt() string {

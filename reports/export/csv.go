@@ -28,7 +28,7 @@ type Table struct {
 // seconds, ratios 0 to 1; an empty cell is no data, "never" what never came, and ">5" what was not reached within 5.
 func Tables() []Table {
 	return []Table{
-		{"timeline", "measured load by second: figures 1, 7 and 9", []string{"at_s", "due", "good", "availability", "p50_s", "p99_s", "bad"}, timeline},
+		{"timeline", "measured load by second: figure 1", []string{"at_s", "due", "good", "availability", "p50_s", "p99_s", "bad"}, timeline},
 		{"percentiles", "response times over all requests by phase: figures 2 and 8", []string{"phase", "share", "response_s", "ok_response_s"}, percentiles},
 		{"errors", "bad requests by class, node and phase", []string{"phase", "class", "node", "requests"}, badRequests},
 		{"events", "what happened to nodes and of faults", []string{"at_s", "within_s", "kind", "node", "fault", "source", "detail"}, events},
