@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -24,7 +25,7 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	if s.closed() {
 		m.para("**" + inline(ClosedNote) + "**")
 	}
-	m.list(s.moreReasons())
+	m.list(firstOf(s.moreReasons(), mostLines))
 	m.table("### Objectives", s.objectives, len(s.run.Objectives) > 0)
 	if lines := lookLines(s.run); len(lines) > 0 {
 		m.para("What was seen at each look:")
@@ -40,7 +41,7 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	}
 	m.strips(s)
 	m.table("### Faults and events", s.events, len(s.events.rows) > 0)
-	m.list(s.faultLines())
+	m.list(firstOf(s.faultLines(), mostLines))
 	m.table("### Errors", s.errors, len(s.errors.rows) > 0 && !s.searches())
 	m.table("### Writes, read back", s.writes, len(s.writes.rows) > 0)
 	m.table("### Can this be trusted?", s.trust, true)
@@ -80,6 +81,17 @@ func (m *markdown) para(s string) {
 		s = "\n" + s
 	}
 	m.put(s + "\n")
+}
+
+// mostLines bounds lists that grow with the blocks: one that is put whole or not at all would leave no room for what follows.
+const mostLines = 20
+
+// firstOf is a list's beginning, and how many more there are.
+func firstOf(items []string, most int) []string {
+	if len(items) <= most {
+		return items
+	}
+	return append(slices.Clone(items[:most]), fmt.Sprintf("and %d more", len(items)-most))
 }
 
 func (m *markdown) list(items []string) {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -448,6 +449,23 @@ func TestJUnitCases(t *testing.T) {
 	}
 	for name := range want {
 		t.Errorf("no case %q", name)
+	}
+}
+
+// TestManyReasons: a run of many blocks that all broke still has its tables in the summary.
+func TestManyReasons(t *testing.T) {
+	r := invalid()
+	for b := range 400 {
+		r.Run.Reasons = append(r.Run.Reasons, fmt.Sprintf("block %d: %s", b+4, strings.Repeat("the recording is missing, ", 8)))
+	}
+	md := string(render(t, r, reports.Markdown))
+	for _, want := range []string{"and 382 more", "### Objectives", "### Trials", "### Provenance"} {
+		if !strings.Contains(md, want) {
+			t.Errorf("the summary lacks %q", want)
+		}
+	}
+	if n := strings.Count(md, "\n- block"); n > 20 {
+		t.Errorf("the summary lists %d reasons", n)
 	}
 }
 
