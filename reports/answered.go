@@ -3,7 +3,6 @@ package reports
 import (
 	"fmt"
 	"math"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -25,10 +24,8 @@ type answered struct {
 }
 
 type answeredArm struct {
-	arm          *arm
-	n            int
-	mid, lo, hi  []float64 // shares at xs
-	each         [][]float64
+	curveOf                  // shares at xs
+	each         [][]float64 // those of the trials
 	availability float64
 }
 
@@ -76,7 +73,7 @@ func (s *sheet) makeAnswered() *answered {
 		if len(cs) == 0 {
 			continue
 		}
-		l := answeredArm{arm: r, n: len(cs)}
+		l := answeredArm{curveOf: curveOf{arm: r, n: len(cs), x: a.xs}}
 		for _, c := range cs {
 			one := make([]float64, len(a.xs))
 			for i, x := range a.xs {
@@ -107,19 +104,18 @@ func (a *answered) grid(lo, hi float64) {
 }
 
 func (l *answeredArm) summarize() {
-	for i := range l.each[0] {
+	for i := range l.x {
 		var vs []float64
 		for _, one := range l.each {
 			vs = append(vs, one[i])
 		}
-		slices.Sort(vs)
-		n := len(vs)
-		l.mid = append(l.mid, (vs[(n-1)/2]+vs[n/2])/2)
-		l.lo = append(l.lo, vs[max(0, int(math.Ceil(0.1*float64(n)))-1)])
-		l.hi = append(l.hi, vs[int(math.Ceil(0.9*float64(n)))-1])
+		l.band = append(l.band, bandFrom(vs))
 	}
-	l.availability = l.mid[len(l.mid)-1]
+	l.availability = l.last()
 }
+
+// last is the share that the line ends at.
+func (l *answeredArm) last() float64 { return l.band[len(l.band)-1].mid }
 
 // corners are the objectives that set a percentile of all requests against a time.
 func (s *sheet) corners() []corner {
@@ -166,8 +162,8 @@ func (a *answered) alt() string {
 	b.WriteString("Share of all requests answered OK within a time limit x. ")
 	for _, l := range a.lines {
 		fmt.Fprintf(&b, "%s levels off at %s", upper(l.arm.noun()), l.plateau())
-		for i, sh := range l.mid {
-			if l.availability > 0 && sh >= l.availability/2 {
+		for i, of := range l.band {
+			if l.availability > 0 && of.mid >= l.availability/2 {
 				fmt.Fprintf(&b, ", half of it within %s", seconds(round3(a.xs[i])))
 				break
 			}
@@ -215,17 +211,7 @@ func (a *answered) draw(w, x0, x1, y1 float64, narrow bool) *canvas {
 		}
 		c.text("tk", x0-8, q.py(v)+4, end, label)
 	}
-	lastLabel := math.Inf(-1)
-	for _, k := range timeTicks(p.X.Min, p.X.Max) {
-		long := 3.0
-		if width := textWidth("tk", k.Label); k.Label != "" && q.px(k.Value)-width/2 > lastLabel+6 {
-			c.text("tk", q.px(k.Value), y1+19, middle, k.Label)
-			lastLabel, long = q.px(k.Value)+width/2, 5
-		}
-		c.line("ax", q.px(k.Value), y1, q.px(k.Value), y1+long)
-	}
-	c.line("ax", x0, y1, x1, y1)
-	c.text("tk", (x0+x1)/2, y1+37, middle, "time limit x, from the due time (log)")
+	q.timeAxisBelow(c, x0, x1, y1, "time limit x, from the due time (log)")
 	for i, k := range a.corners {
 		x, y := q.px(k.x), q.py(k.share)
 		c.line("slo", x, y1, x, y)
@@ -238,14 +224,14 @@ func (a *answered) draw(w, x0, x1, y1 float64, narrow bool) *canvas {
 		l := a.lines[i]
 		switch {
 		case l.n >= fewTrials:
-			q.fill("r"+strconv.Itoa(l.arm.Look), a.points(l.lo), a.points(l.hi))
+			q.fill("r"+strconv.Itoa(l.arm.Look), l.points(low), l.points(highs))
 		case l.n > 1:
 			for _, one := range l.each {
 				q.polyline("ln thin "+stroke(l.arm), a.points(one))
 			}
 		}
-		q.polyline("ln p99 "+stroke(l.arm), a.points(l.mid))
-		labels = append(labels, lineLabel{l.arm, l.arm.Name + " " + l.plateau(), q.py(l.mid[len(l.mid)-1])})
+		q.polyline("ln p99 "+stroke(l.arm), l.points(mid))
+		labels = append(labels, lineLabel{l.arm, l.arm.Name + " " + l.plateau(), q.py(l.last())})
 	}
 	if !narrow {
 		lineLabels(c, x1+9, labels, 14, y1)
@@ -281,9 +267,10 @@ func (a *answered) table() table {
 		}
 		cells := []cell{text(seconds(round3(x)))}
 		for _, l := range a.lines {
-			c := text(sc.format(l.mid[i], sc.decimals(l.mid[i])))
+			b := l.band[i]
+			c := text(sc.format(b.mid, sc.decimals(b.mid)))
 			if l.n >= fewTrials {
-				c.iv = sc.format(l.lo[i], 2) + nb + "–" + nb + sc.format(l.hi[i], 2)
+				c.iv = sc.format(b.lo, 2) + nb + "–" + nb + sc.format(b.hi, 2)
 			}
 			cells = append(cells, c)
 		}

@@ -38,9 +38,7 @@ func Compare(w io.Writer, c *tutti.Comparison, o TextOptions) error {
 		}
 	}
 	for _, r := range c.Reasons {
-		for i, l := range wrap(flat(r), t.width-3) {
-			t.line([]string{" · ", "   "}[min(i, 1)] + l)
-		}
+		t.item(" · ", "   ", r)
 	}
 	exit := fmt.Sprintf("exit %d", c.ExitCode)
 	t.line(strings.Repeat(" ", max(t.width-len(exit), 0)) + exit)
@@ -50,9 +48,7 @@ func Compare(w io.Writer, c *tutti.Comparison, o TextOptions) error {
 
 // say writes a sentence.
 func (t *terminal) say(s string) {
-	for _, l := range wrap(flat(s), t.width-1) {
-		t.line(" " + l)
-	}
+	t.item(" ", " ", s)
 }
 
 // compareTables are what objectives are about, and the metrics that have no say.

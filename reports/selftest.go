@@ -28,16 +28,12 @@ func SelfTest(w io.Writer, s *tutti.SelfTest, file string, o TextOptions) error 
 			if n.Why != "" {
 				line += ": " + n.Why
 			}
-			for i, l := range wrap(flat(line), t.width-3) {
-				t.line([]string{"   ", "      "}[min(i, 1)] + l)
-			}
+			t.item("   ", "      ", line)
 		}
 		t.line("")
 	}
 	for _, r := range s.Reasons {
-		for i, l := range wrap(flat(r), t.width-3) {
-			t.line([]string{" · ", "   "}[min(i, 1)] + l)
-		}
+		t.item(" · ", "   ", r)
 	}
 	exit := fmt.Sprintf("exit %d", s.ExitCode)
 	p := " " + flat(file)

@@ -93,6 +93,17 @@ func (t *terminal) line(s string) {
 	t.b.WriteByte('\n')
 }
 
+// item writes a text that may take several lines: one thing before the first, another before the rest.
+func (t *terminal) item(first, rest, s string) {
+	for i, l := range wrap(flat(s), t.width-max(display(first), display(rest))) {
+		if i == 0 {
+			t.line(first + l)
+			continue
+		}
+		t.line(rest + l)
+	}
+}
+
 // head is a table's head.
 func (t *terminal) head(s string) { t.line(t.paint(strings.TrimRight(s, " "), dim)) }
 
@@ -145,9 +156,7 @@ func (t *terminal) reasons(s *sheet) {
 			t.line(fmt.Sprintf(" … and %d more", len(all)-most))
 			break
 		}
-		for k, l := range wrap(flat(reason), t.width-3) {
-			t.line([]string{" · ", "   "}[min(k, 1)] + l)
-		}
+		t.item(" · ", "   ", reason)
 	}
 	t.line("")
 }
@@ -346,9 +355,7 @@ func (t *terminal) listed(head string, lines []string, most int) {
 			t.line(fmt.Sprintf(" … and %d more", len(lines)-most))
 			break
 		}
-		for k, l := range wrap(flat(line), t.width-3) {
-			t.line([]string{" ", "   "}[min(k, 1)] + l)
-		}
+		t.item(" ", "   ", line)
 	}
 	t.line("")
 }
