@@ -43,7 +43,7 @@ func (s *sheet) makeAnswered() *answered {
 	curves := make(map[*arm][]curve)
 	a := &answered{}
 	lo, hi := math.Inf(1), 0.0
-	for _, r := range s.arms {
+	for _, r := range s.inFigures() {
 		trials, loose := s.shown(r)
 		if len(trials) == 0 {
 			continue
@@ -68,7 +68,7 @@ func (s *sheet) makeAnswered() *answered {
 		lo, hi = 1e-3, 1
 	}
 	a.grid(max(lo, 1e-6), max(hi, lo*2))
-	for _, r := range s.arms {
+	for _, r := range s.inFigures() {
 		cs := curves[r]
 		if len(cs) == 0 {
 			continue

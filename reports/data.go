@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -24,6 +25,19 @@ type Data struct {
 	Window  float64     `json:"window"` // s, the length of an entry of due and good
 	Trials  []DataTrial `json:"trials"`
 	Figures DataFigures `json:"figures"`
+
+	// Where the trials are too large for a page, they lack what is by phase, and metrics, and these have it.
+	Arms    map[string]map[string]DataPart `json:"arms,omitempty"`     // parts of the trials that count, added up by arm
+	Columns []DataColumn                   `json:"columns,omitempty"`  // metrics of all trials
+	LeftOut []string                       `json:"left_out,omitempty"` // what is not here that is elsewhere, in words
+}
+
+// A DataColumn is a metric of every trial, in their order.
+type DataColumn struct {
+	Metric string                 `json:"metric"`
+	Phase  string                 `json:"phase,omitempty"`
+	Values []*float64             `json:"values"`
+	States map[int]analysis.State `json:"states,omitempty"` // of trials, from 0, whose state is not ok
 }
 
 // A DataTrial is one trial. Its lists are of measured load; Due and Good are lists of runs: value, how often, value …
@@ -38,12 +52,12 @@ type DataTrial struct {
 	Phases  map[string][][2]float64 `json:"phases"` // from, to in s
 	Due     []uint64                `json:"due"`
 	Good    []uint64                `json:"good"`
-	Parts   map[string]DataPart     `json:"parts"` // by phase; "" is what lies between the phases
-	Lag     *record.Hist            `json:"lag"`   // sent − due, ns
+	Parts   map[string]DataPart     `json:"parts,omitempty"` // by phase; "" is what lies between the phases
+	Lag     *record.Hist            `json:"lag,omitempty"`   // sent − due, ns
 	Faults  []DataFault             `json:"faults,omitempty"`
 	P50     []int64                 `json:"p50,omitempty"` // ns in each second over all requests; −1 never, −2 no request; absent in long runs
 	P99     []int64                 `json:"p99,omitempty"`
-	Metrics map[string]DataValue    `json:"metrics"` // as run.json has them of this trial; what needs exact times is only here
+	Metrics map[string]DataValue    `json:"metrics,omitempty"` // as run.json has them of this trial; what needs exact times is only here
 }
 
 // A DataPart is a phase's requests.
@@ -80,6 +94,8 @@ type DataValue struct {
 // DataFigures is what figures show that cannot be told from the trials' sums.
 type DataFigures struct {
 	Timeline []DataLine  `json:"timeline,omitempty"`
+	Answered []DataCurve `json:"answered,omitempty"`
+	Worst    []DataCurve `json:"worst,omitempty"`
 	Heat     *DataHeat   `json:"heat,omitempty"`
 	Traffic  []DataLayer `json:"traffic,omitempty"`
 	Flow     []DataFlow  `json:"flow,omitempty"`
@@ -92,6 +108,13 @@ type DataLine struct {
 	Availability []float64 `json:"availability"`
 	P50          []float64 `json:"p50"`
 	P99          []float64 `json:"p99"`
+}
+
+// A DataCurve is an arm's line in figure 2 or 3: medians over the trials by time limit or by length of window, in s.
+type DataCurve struct {
+	Arm   string    `json:"arm"`
+	X     []float64 `json:"x"`
+	Share []float64 `json:"share"`
 }
 
 // DataHeat is figure 6: counts by row and column as lists of runs, row by row from the fastest.
@@ -144,13 +167,123 @@ func (s *sheet) data() *Data {
 		}
 	}
 	d.Window = round9(float64(per) * record.Grid.Seconds())
+	if per > 1 {
+		d.LeftOut = append(d.LeftOut, "requests by windows of 0.1"+nb+"s: here they are of "+seconds(d.Window))
+	}
+	if secs > maxSeconds {
+		d.LeftOut = append(d.LeftOut, "the percentiles of each trial’s seconds")
+	}
+	var of []*analysis.Trial
 	s.each(func(r rundir.Trial, a *analysis.Trial) {
 		if a != nil {
+			of = append(of, a)
 			d.Trials = append(d.Trials, dataTrial(r, a, per, secs <= maxSeconds))
 		}
 	})
+	if d.size() > s.detail.data {
+		d.thin(of)
+		d.LeftOut = append(d.LeftOut, "each trial’s response times, bad requests and lags: they are added up by arm, and the trials’ metrics are columns")
+	}
+	if d.size() > s.detail.data {
+		d.Trials, d.Columns = []DataTrial{}, nil
+		d.LeftOut = []string{"the trials one by one: they are added up by arm, the run’s folder has their recordings, and run.json their metrics"}
+	}
 	d.Figures = s.dataFigures()
 	return d
+}
+
+// size is what the trials take.
+func (d *Data) size() int {
+	b, err := json.Marshal([]any{d.Trials, d.Columns})
+	if err != nil {
+		return math.MaxInt // that is said where all of it is written
+	}
+	return len(b)
+}
+
+// thin adds up by arm what the trials that count have by phase, and makes columns of all trials' metrics.
+func (d *Data) thin(of []*analysis.Trial) {
+	d.Arms = make(map[string]map[string]DataPart)
+	names := make(map[string]bool)
+	for i := range d.Trials {
+		t := &d.Trials[i]
+		if t.Counted {
+			if d.Arms[t.Arm] == nil {
+				d.Arms[t.Arm] = make(map[string]DataPart)
+			}
+			for p, part := range t.Parts {
+				d.Arms[t.Arm][p] = d.Arms[t.Arm][p].plus(part)
+			}
+		}
+		for name := range t.Metrics {
+			names[name] = true
+		}
+	}
+	for _, p := range append(analysis.Phases(), analysis.Whole) {
+		for _, m := range phaseMetrics {
+			d.column(m, string(p), func(i int) DataValue { return dataValue(of[i].Metric(analysis.Ref{Metric: m, Phase: p})) })
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		d.column(name, "", func(i int) DataValue {
+			if v, there := d.Trials[i].Metrics[name]; there {
+				return v
+			}
+			return DataValue{State: analysis.NoData}
+		})
+	}
+	d.column("send_lag_p999", "", func(i int) DataValue {
+		lag := d.Trials[i].Lag
+		if v, ok := lag.Quantile(0.999); ok {
+			return dataValue(analysis.Good(v.Seconds()))
+		}
+		return DataValue{State: analysis.NoData}
+	})
+	for i := range d.Trials {
+		t := &d.Trials[i]
+		t.Parts, t.Metrics, t.Lag = nil, nil, nil
+	}
+}
+
+// column adds a metric's, if any trial has it.
+func (d *Data) column(metric, phase string, of func(trial int) DataValue) {
+	c := DataColumn{Metric: metric, Phase: phase, Values: make([]*float64, len(d.Trials)), States: make(map[int]analysis.State)}
+	known := false
+	for i := range d.Trials {
+		v := of(i)
+		if c.Values[i] = v.Value; v.State != analysis.OK {
+			c.States[i] = v.State
+		}
+		known = known || v.State != analysis.NoData
+	}
+	if known {
+		d.Columns = append(d.Columns, c)
+	}
+}
+
+func dataValue(v analysis.Value) DataValue {
+	out := DataValue{State: v.State}
+	if v.State == analysis.OK || v.State == analysis.Censored {
+		n := round9(v.V)
+		out.Value = &n
+	}
+	return out
+}
+
+// plus adds two parts up.
+func (p DataPart) plus(o DataPart) DataPart {
+	out := DataPart{Due: p.Due + o.Due, Good: p.Good + o.Good, Length: round9(p.Length + o.Length), OK: new(record.Hist)}
+	out.OK.Merge(p.OK)
+	out.OK.Merge(o.OK)
+	at := make(map[[2]string]uint64)
+	for _, b := range append(slices.Clone(p.Bad), o.Bad...) {
+		at[[2]string{b.Class, b.Node}] += b.Count
+	}
+	for k, n := range at {
+		out.Bad = append(out.Bad, DataBad{Class: k[0], Node: k[1], Count: n})
+	}
+	slices.SortFunc(out.Bad, compareBad)
+	return out
 }
 
 func dataTrial(r rundir.Trial, a *analysis.Trial, per int, seconds bool) DataTrial {
@@ -314,6 +447,20 @@ func (s *sheet) dataFigures() DataFigures {
 		}
 	})
 	drawn(func() {
+		if f := s.makeAnswered(); f != nil {
+			for i := range f.lines {
+				out.Answered = append(out.Answered, f.lines[i].data())
+			}
+		}
+	})
+	drawn(func() {
+		if f := s.makeWorst(); f != nil {
+			for i := range f.curves {
+				out.Worst = append(out.Worst, f.curves[i].data())
+			}
+		}
+	})
+	drawn(func() {
 		if f := s.makeHeat(heatColumns, heatRows); f != nil {
 			out.Heat = f.data()
 		}
@@ -353,6 +500,14 @@ func (f *heat) data() *DataHeat {
 	return d
 }
 
+func (k *curveOf) data() DataCurve {
+	out := DataCurve{Arm: visible(k.arm.Name), X: make([]float64, len(k.x)), Share: make([]float64, len(k.x))}
+	for i := range k.x {
+		out.X[i], out.Share[i] = round9(k.x[i]), round9(k.band[i].mid)
+	}
+	return out
+}
+
 // values are a line's medians.
 func values(ps []analysis.BandPoint) []float64 {
 	out := make([]float64, len(ps))
@@ -377,9 +532,9 @@ func rounded(vs []float64) []float64 {
 	return out
 }
 
-// dataJSON is safe inside a script element: the encoder writes < and > as escapes.
-func (s *sheet) dataJSON() (string, error) {
-	b, err := json.Marshal(s.data())
+// json is safe inside a script element: the encoder writes < and > as escapes.
+func (d *Data) json() (string, error) {
+	b, err := json.Marshal(d)
 	if err != nil {
 		return "", fmt.Errorf("writing the page's data: %w", err)
 	}

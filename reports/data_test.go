@@ -3,6 +3,7 @@ package reports_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -97,7 +98,43 @@ func dataOf(t *testing.T, es []*html.Node) *reports.Data {
 }
 
 // An outsider computes metrics from a page's data alone, without any of our own code for metrics.
-type outsider struct{ *reports.DataTrial }
+type outsider struct {
+	*reports.DataTrial
+	columns map[[2]string]analysis.Value // by phase and metric, where the trial itself has no more
+}
+
+// outsiders are the data's trials.
+func outsiders(d *reports.Data) []outsider {
+	out := make([]outsider, len(d.Trials))
+	for i := range d.Trials {
+		out[i].DataTrial = &d.Trials[i]
+		for _, c := range d.Columns {
+			v := analysis.Value{State: analysis.OK}
+			if s, other := c.States[i]; other {
+				v.State = s
+			}
+			if c.Values[i] != nil {
+				v.V = *c.Values[i]
+			}
+			if out[i].columns == nil {
+				out[i].columns = make(map[[2]string]analysis.Value)
+			}
+			out[i].columns[[2]string{c.Phase, c.Metric}] = v
+		}
+	}
+	return out
+}
+
+// counted are those that count, by arm.
+func counted(d *reports.Data) map[string][]outsider {
+	arms := make(map[string][]outsider)
+	for _, o := range outsiders(d) {
+		if o.Counted {
+			arms[o.Arm] = append(arms[o.Arm], o)
+		}
+	}
+	return arms
+}
 
 func spread2(runs []uint64) (out []uint64) {
 	for i := 0; i+1 < len(runs); i += 2 {
@@ -131,6 +168,16 @@ func (o outsider) part(phase string) (due, good uint64, ok *record.Hist, length 
 }
 
 func (o outsider) metric(phase, name string) analysis.Value {
+	if o.columns != nil {
+		v, there := o.columns[[2]string{phase, name}]
+		if !there {
+			v, there = o.columns[[2]string{phase, name + `{fault="crash"}`}]
+		}
+		if !there {
+			return analysis.Missing("not in the data")
+		}
+		return v
+	}
 	due, good, ok, length := o.part(phase)
 	if due == 0 {
 		return analysis.Missing("nothing due")
@@ -224,28 +271,13 @@ func TestRecomputed(t *testing.T) {
 	if len(d.Trials) != len(r.Trials) {
 		t.Fatalf("the data has %d trials, the run %d", len(d.Trials), len(r.Trials))
 	}
-	arms := map[string][]outsider{}
-	for i := range d.Trials {
-		if d.Trials[i].Counted {
-			arms[d.Trials[i].Arm] = append(arms[d.Trials[i].Arm], outsider{&d.Trials[i]})
-		}
-	}
-	estimate := func(arm, phase, metric string) rundir.Value {
-		name, _, _ := strings.Cut(metric, "(")
-		spec, ok := analysis.SpecOf(name)
-		if !ok {
-			t.Fatalf("no metric %s", name)
-		}
-		var vs []analysis.Value
-		for _, o := range arms[arm] {
-			vs = append(vs, o.metric(phase, metric))
-		}
-		return valueOf(slo.EstimateOf(vs, spec))
-	}
+	arms := counted(d)
+	estimate := estimatorOf(t, arms)
 	recomputePhases(t, es, arms, estimate)
 	recomputeEvents(t, es, estimate)
 	recomputeErrors(t, es, arms)
-	recomputeCurves(t, es, arms)
+	recomputeWorst(t, es, arms)
+	recomputeSpectrum(t, es, arms)
 	recomputeTimeline(t, es, arms, d)
 	recomputeHeat(t, es, arms, d)
 	recomputeTraffic(t, es, d)
@@ -280,7 +312,63 @@ func TestRecomputed(t *testing.T) {
 	}
 }
 
+// TestRecomputedThin: the same where the data had to leave out what the trials have by phase.
+func TestRecomputedThin(t *testing.T) {
+	r := estimated(6)
+	es := elements(t, render(t, r, func(w io.Writer, r *tutti.Result) error { return reports.ThinHTML(w, r, 40_000) }))
+	d := dataOf(t, es)
+	if len(d.Trials) != 12 || d.Trials[0].Parts != nil || d.Trials[0].Metrics != nil || d.Trials[0].Lag != nil || len(d.LeftOut) != 1 {
+		t.Fatalf("the data of %d trials is not thin: left out is %q", len(d.Trials), d.LeftOut)
+	}
+	arms, sums := counted(d), make(map[string][]outsider)
+	for arm, parts := range d.Arms {
+		sums[arm] = []outsider{{DataTrial: &reports.DataTrial{Parts: parts}}}
+	}
+	estimate := estimatorOf(t, arms)
+	recomputePhases(t, es, arms, estimate)
+	recomputeEvents(t, es, estimate)
+	recomputeErrors(t, es, sums)
+	recomputeWorst(t, es, arms)
+	recomputeSpectrum(t, es, sums)
+	recomputeTimeline(t, es, arms, d)
+	recomputeHeat(t, es, sums, d)
+	recomputeTraffic(t, es, d)
+	recomputeOrder(t, es, d)
+	for _, f := range []struct {
+		table string
+		of    []reports.DataCurve
+		step  int
+	}{{"t-f2", d.Figures.Answered, 5}, {"t-f3", d.Figures.Worst, 1}} {
+		for i, row := range rowsOf(t, es, f.table) {
+			for k, c := range f.of {
+				same(t, "again: "+f.table, row[0][0], "", c.X[i*f.step])
+				same(t, "again: "+f.table, row[1+k][0], "%", c.Share[i*f.step])
+			}
+		}
+	}
+	none := dataOf(t, elements(t, render(t, r, func(w io.Writer, r *tutti.Result) error { return reports.ThinHTML(w, r, 1000) })))
+	if len(none.Trials) != 0 || none.Columns != nil || len(none.Arms) != 2 || len(none.LeftOut) != 1 {
+		t.Errorf("without room the data has %d trials, %d columns, %d arms, and left out is %q", len(none.Trials), len(none.Columns), len(none.Arms), none.LeftOut)
+	}
+}
+
 type estimator func(arm, phase, metric string) rundir.Value
+
+func estimatorOf(t *testing.T, arms map[string][]outsider) estimator {
+	t.Helper()
+	return func(arm, phase, metric string) rundir.Value {
+		name, _, _ := strings.Cut(metric, "(")
+		spec, ok := analysis.SpecOf(name)
+		if !ok {
+			t.Fatalf("no metric %s", name)
+		}
+		var vs []analysis.Value
+		for _, o := range arms[arm] {
+			vs = append(vs, o.metric(phase, metric))
+		}
+		return valueOf(slo.EstimateOf(vs, spec))
+	}
+}
 
 func recomputePhases(t *testing.T, es []*html.Node, arms map[string][]outsider, estimate estimator) {
 	t.Helper()
@@ -382,8 +470,8 @@ func recomputeErrors(t *testing.T, es []*html.Node, arms map[string][]outsider) 
 	}
 }
 
-// recomputeCurves: figures 2, 3 and 8.
-func recomputeCurves(t *testing.T, es []*html.Node, arms map[string][]outsider) {
+// recomputeWorst: figure 3.
+func recomputeWorst(t *testing.T, es []*html.Node, arms map[string][]outsider) {
 	t.Helper()
 	for _, row := range rowsOf(t, es, "t-f3") {
 		w := int(math.Round(parseSeconds(t, row[0][0]) * 10))
@@ -401,6 +489,11 @@ func recomputeCurves(t *testing.T, es []*html.Node, arms map[string][]outsider) 
 			same(t, "again: worst "+row[0][0]+" of "+arm, row[1+i][0], "%", stats.Median(vs))
 		}
 	}
+}
+
+// recomputeSpectrum: figure 8.
+func recomputeSpectrum(t *testing.T, es []*html.Node, arms map[string][]outsider) {
+	t.Helper()
 	phases := map[string]string{"Before the fault": "before", "During": "during", "After the heal": "after"}
 	phase := ""
 	for _, row := range rowsOf(t, es, "t-f8") {
@@ -483,12 +576,17 @@ func recomputeOrder(t *testing.T, es []*html.Node, d *reports.Data) {
 	if len(rows) != len(d.Trials) {
 		t.Fatalf("%d rows behind figure 10", len(rows))
 	}
+	of := outsiders(d)
 	for i, row := range rows {
-		o := outsider{&d.Trials[i]}
+		o := of[i]
 		same(t, "again: p50", row[3][0], "", o.metric("before", "p50").V)
-		lag, _ := o.Lag.Rank((o.Lag.Total()*999 + 999) / 1000)
+		d, _ := o.Lag.Rank((o.Lag.Total()*999 + 999) / 1000)
+		lag := d.Seconds()
+		if o.columns != nil {
+			lag = o.columns[[2]string{"", "send_lag_p999"}].V
+		}
 		if row[4][0] != "none" || lag > 0 {
-			same(t, "again: lag", row[4][0], "", lag.Seconds())
+			same(t, "again: lag", row[4][0], "", lag)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func together(s string) string {
 }
 
 // chartHTML is a figure with its caption, two drawings and the table; nothing if the run has no such figure.
-func chartHTML(n int, from func() *chart) string {
+func (s *sheet) chartHTML(n int, from func() *chart) string {
 	var k *chart
 	body := figure(func() string {
 		if k = from(); k == nil {
@@ -64,11 +64,13 @@ func chartHTML(n int, from func() *chart) string {
 	}
 	fmt.Fprintf(&b, `<figure id="f%d"%s><figcaption><span class="fn">Figure %d</span>`, n, class, n)
 	if k != nil {
-		b.WriteString("<strong>" + together(k.finding) + `</strong><span class="what">` + esc(k.what) + "</span>")
+		b.WriteString("<strong>" + together(k.finding) + `</strong><span class="what">` + esc(k.what+s.left(n)) + "</span>")
 	}
 	b.WriteString("</figcaption>" + body + "\n")
 	if k != nil {
-		b.WriteString(figure(func() string { return details(fmt.Sprintf("Table behind figure %d", n), tableHTML(k.table())) }))
+		b.WriteString(figure(func() string {
+			return details(fmt.Sprintf("Table behind figure %d", n), tableHTML(s.ofFigure(n, k.table())))
+		}))
 		if k.more != nil {
 			b.WriteString(figure(k.more))
 		}

@@ -33,7 +33,7 @@ func (s *sheet) makeFlow() *flow {
 		return nil
 	}
 	f := &flow{block: line.block, length: line.length, step: line.step}
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		t := s.oneTrial(a, line.block)
 		if t == nil {
 			continue

@@ -49,7 +49,7 @@ func (s *sheet) makeHeat(columns, rows int) *heat {
 	f := &heat{lo: math.Inf(1), rows: rows}
 	of := make(map[*arm][]*analysis.Trial)
 	bins := 0
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		trials, loose := s.shown(a)
 		of[a] = trials
 		f.loose = f.loose || loose && len(trials) > 0
@@ -72,7 +72,7 @@ func (s *sheet) makeHeat(columns, rows int) *heat {
 	step := (bins + columns - 1) / columns
 	f.columns = (bins + step - 1) / step
 	f.length = math.Max(f.length, float64(f.columns*step)*record.Grid.Seconds())
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		if len(of[a]) > 0 {
 			f.panels = append(f.panels, f.panel(a, of[a], step))
 		}

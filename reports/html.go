@@ -46,13 +46,31 @@ type section struct {
 // script adds a cursor over the figures and buttons for the arms. What its numbers were computed from is in it, see [Data].
 func HTML(w io.Writer, r *tutti.Result) error {
 	s := newSheet(r)
+	var b bytes.Buffer
+	for _, s.detail = range detailLevels {
+		b.Reset()
+		s.time = nil
+		if err := s.page(&b); err != nil {
+			return err
+		}
+		if b.Len() <= maxPage {
+			break
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// page writes the page with as much detail as the sheet says.
+func (s *sheet) page(w io.Writer) error {
 	t, err := template.New("page").Parse(pageHTML)
 	if err != nil {
 		return fmt.Errorf("reading the page's template: %w", err)
 	}
 	css := strings.TrimSpace(pageCSS)
 	js := strings.TrimSpace(pageJS)
-	data, err := s.dataJSON()
+	of := s.data()
+	data, err := of.json()
 	if err != nil {
 		return err
 	}
@@ -63,17 +81,15 @@ func HTML(w io.Writer, r *tutti.Result) error {
 		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), JS: template.JS(js), Data: template.JS(data), Meta: s.meta(), Closed: s.closedLead(),
 		Badge:    template.HTML(verdictHTML(cell{verdict: s.run.Verdict}, "badge")),
 		Sentence: template.HTML(s.sentenceHTML()), Tiles: template.HTML(s.tilesHTML()),
-		Sections: s.sections(), Footer: "Run " + visible(s.run.ID) + ".",
+		Sections: s.sections(of), Footer: "Run " + visible(s.run.ID) + ".",
 	}
-	for _, reason := range s.moreReasons() {
+	for _, reason := range firstOf(s.moreReasons(), 2*mostLines) {
 		p.Reasons = append(p.Reasons, visible(reason))
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, p); err != nil {
+	if err := t.Execute(w, p); err != nil {
 		return fmt.Errorf("filling the page's template: %w", err)
 	}
-	_, err = w.Write(b.Bytes())
-	return err
+	return nil
 }
 
 // policy allows our own style sheet and script, by their hashes, and nothing else.
@@ -313,7 +329,7 @@ func details(summary, body string) string {
 }
 
 // sections are the page's, in the order of the reader's questions.
-func (s *sheet) sections() []section {
+func (s *sheet) sections(data *Data) []section {
 	var out []section
 	add := func(id, short, title, lead, body string) {
 		out = append(out, section{id, short, title, visible(lead), template.HTML(body)})
@@ -326,19 +342,19 @@ func (s *sheet) sections() []section {
 	if body := s.scalingHTML(); body != "" {
 		add("capacity", "Capacity", "How much it carries", "", body)
 	}
-	if body := chartHTML(1, s.timelineChart); body != "" {
+	if body := s.chartHTML(1, s.timelineChart); body != "" {
 		add("timeline", "Timeline", "What happened, second by second", s.closedLead(), body+s.storiesHTML())
 	}
-	if body := pairHTML(chartHTML(2, s.answeredChart), chartHTML(3, s.worstChart)) + chartHTML(8, s.spectrumChart); body != "" {
+	if body := pairHTML(s.chartHTML(2, s.answeredChart), s.chartHTML(3, s.worstChart)) + s.chartHTML(8, s.spectrumChart); body != "" {
 		add("users", "What users got", "What users got", s.closedLead(), body)
 	}
 	if len(s.events.rows) > 0 {
-		add("events", "Event times", "How fast it came back", s.eventsLead(), chartHTML(5, s.momentsChart)+tableHTML(s.events))
+		add("events", "Event times", "How fast it came back", s.eventsLead(), s.chartHTML(5, s.momentsChart)+tableHTML(s.events))
 	}
 	if len(s.phases.rows) > 0 {
-		add("phases", "By phase", s.phasesTitle(), strings.TrimSpace(s.phasesLead()+" "+s.closedLead()), chartHTML(4, s.versusChart)+tableHTML(s.phases))
+		add("phases", "By phase", s.phasesTitle(), strings.TrimSpace(s.phasesLead()+" "+s.closedLead()), s.chartHTML(4, s.versusChart)+tableHTML(s.phases))
 	}
-	if body := chartHTML(6, s.heatChart) + chartHTML(7, s.trafficChart) + chartHTML(9, s.flowChart); body != "" {
+	if body := s.chartHTML(6, s.heatChart) + s.chartHTML(7, s.trafficChart) + s.chartHTML(9, s.flowChart); body != "" {
 		add("closer", "Closer look", "A closer look", s.closedLead(), body)
 	}
 	if len(s.errors.rows) > 0 && !s.searches() {
@@ -347,16 +363,16 @@ func (s *sheet) sections() []section {
 	if len(s.writes.rows) > 0 {
 		add("writes", "Writes", "What became of the writes", s.writesLead(), tableHTML(s.writes))
 	}
-	trust := tableHTML(s.trust) + chartHTML(10, s.orderChart)
+	trust := tableHTML(s.trust) + s.chartHTML(10, s.orderChart)
 	if len(s.effects.rows) > 0 {
-		trust += "<h3>The faults, with their proof</h3>" + tableHTML(s.effects)
+		trust += "<h3>The faults, with their proof</h3>" + tableHTML(s.byTrial(s.effects))
 	}
 	if len(s.trials.rows) > 0 {
-		trust += "<h3>The trials</h3>" + tableHTML(s.trials)
+		trust += "<h3>The trials</h3>" + tableHTML(s.byTrial(s.trials))
 	}
 	add("trust", "Trust", "Can this be trusted?", s.trustLead(), trust)
 	add("prov", "Provenance", "Provenance", "", s.provenanceHTML())
-	add("data", "Data", "The data behind this page", "", s.dataHTML())
+	add("data", "Data", "The data behind this page", "", dataHTML(data))
 	add("read", "How to read", "How to read this report", "", s.howToRead())
 	return out
 }
@@ -479,9 +495,13 @@ func (s *sheet) howToRead() string {
 	return b.String()
 }
 
-// dataHTML says what the page carries.
-func (s *sheet) dataHTML() string {
-	return `<p class="lead">` + esc("Every number above can be computed again from the data in this file: the element with the id “run-data” holds it as JSON ("+DataSchema+
+// dataHTML says what the page carries, and what it does not.
+func dataHTML(d *Data) string {
+	but := ""
+	if len(d.LeftOut) > 0 {
+		but = ", but for what hangs on what is left out for its size: " + strings.Join(d.LeftOut, "; ")
+	}
+	return `<p class="lead">` + esc("Every number above can be computed again from the data in this file"+but+". The element with the id “run-data” holds it as JSON ("+DataSchema+
 		"). Of each trial there are the requests due and good by window, histograms of the response times by phase, bad requests by class, node and phase, "+
-		"the faults’ edges, how late requests were sent, and the metrics that need exact times; of figures 1, 6, 7 and 9 what they show.") + `</p><p id="save"></p>`
+		"the faults’ edges, how late requests were sent, and the metrics that need exact times; of figures 1, 2, 3, 6, 7 and 9 what they show.") + `</p><p id="save"></p>`
 }

@@ -30,6 +30,7 @@ type momentRow struct {
 	arm    *arm
 	label  string
 	values []rundir.Value // of the trials that count
+	marks  []rundir.Value // those of them that are drawn
 	of     rundir.Value   // the estimate over them
 	limit  float64        // of its objective; 0: none
 }
@@ -51,7 +52,7 @@ func (s *sheet) makeMoments() *moments {
 	for _, f := range s.faults {
 		one := momentsFault{name: f}
 		seen := false
-		for _, a := range s.arms {
+		for _, a := range s.inFigures() {
 			for _, k := range kinds {
 				row := s.momentRow(a, k.metric, k.label, f)
 				if row == nil {
@@ -86,9 +87,13 @@ func (s *sheet) makeMoments() *moments {
 func (s *sheet) momentRow(a *arm, metric, label, fault string) *momentRow {
 	ref := analysis.Ref{Metric: metric, Fault: fault}
 	row := &momentRow{arm: a, label: label, of: s.value(a, analysis.Whole, ref)}
+	key, every := ref.String(), s.every()
 	for _, t := range s.run.Trials {
-		if v, ok := t.Metrics[ref.String()]; ok && t.Arm == a.Name && t.Counted && v.State != analysis.NoData {
+		if v, ok := t.Metrics[key]; ok && t.Arm == a.Name && t.Counted && v.State != analysis.NoData {
 			row.values = append(row.values, v)
+			if t.Block%every == 1%every {
+				row.marks = append(row.marks, v)
+			}
 		}
 	}
 	if len(row.values) == 0 {
@@ -261,9 +266,9 @@ func (m *moments) drawRow(c *canvas, r momentRow, x func(float64) float64, y, x1
 		}
 		c.rect("r"+look, min(from, to), y-4.5, max(to-from, 1), 9)
 	}
-	for i, v := range r.values {
+	for i, v := range r.marks {
 		dy := 0.0
-		if len(r.values) > 2 {
+		if len(r.marks) > 2 {
 			dy = float64(i%3-1) * 3.2
 		}
 		switch {

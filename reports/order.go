@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -15,7 +16,9 @@ import (
 // An order is figure 10: what could make a run's numbers untrue, trial by trial in the order in which they ran.
 type order struct {
 	trials []orderTrial
+	marks  []orderTrial // those of them that are drawn
 	arms   []*arm
+	drawn  []*arm
 	of     map[*arm]rundir.Value // the arms' medians before the fault
 	label  string
 	drift  map[*arm]float64 // the largest relative distance of a counted trial from its arm's estimate
@@ -42,7 +45,8 @@ func (s *sheet) makeOrder() *order {
 		return nil
 	}
 	ref := analysis.Ref{Metric: "p50", Phase: phase}
-	i := 0
+	f.drawn = s.inFigures()
+	i, every := 0, s.every()
 	s.each(func(r rundir.Trial, a *analysis.Trial) {
 		i++
 		t := orderTrial{arm: s.arm(r.Arm), order: max(r.Order, i), block: r.Block, counted: r.Counted, lag: math.NaN()}
@@ -58,6 +62,9 @@ func (s *sheet) makeOrder() *order {
 		}
 		t.faults, t.proven = s.proofsOf(r)
 		f.trials = append(f.trials, t)
+		if t.block%every == 1%every && slices.Contains(f.drawn, t.arm) {
+			f.marks = append(f.marks, t)
+		}
 	})
 	if len(f.trials) < 2 {
 		return nil
@@ -191,7 +198,7 @@ func (f *order) what() string {
 func (f *order) alt() string {
 	var b strings.Builder
 	b.WriteString("Trials in run order. " + f.finding())
-	for _, a := range f.arms {
+	for _, a := range f.drawn {
 		v := read(f.of[a], slo.Absolute)
 		fmt.Fprintf(&b, " %s: %s %s%s", upper(a.noun()), f.label, v, within(v.iv))
 		if d, known := f.drift[a]; known {
@@ -239,9 +246,9 @@ func (f *order) draw(width, x0, x1 float64, narrow bool) *canvas {
 	q := f.panel(at, top, top+h1, upper(f.label), func(t orderTrial) float64 { return t.p50 })
 	f.drawEstimates(at, q, top, top+h1)
 	l := f.panel(at, lagTop, lagTop+h2, "Send lag, p99.9", func(t orderTrial) float64 { return t.lag })
-	n := float64(len(f.trials))
+	n := float64(len(f.marks))
 	every := max(1, int(math.Ceil(n/((x1-x0)/26))))
-	for i, t := range f.trials {
+	for i, t := range f.marks {
 		x := x0 + (x1-x0)*(float64(i)+0.5)/n
 		t.mark(c, x, q, t.p50)
 		t.mark(c, x, l, t.lag)
@@ -267,7 +274,7 @@ func (f *order) draw(width, x0, x1 float64, narrow bool) *canvas {
 // panel opens a plot of times, as wide as the trials' own.
 func (f *order) panel(at orderPlace, y0, y1 float64, head string, of func(orderTrial) float64) *panel {
 	lo, hi := math.Inf(1), 0.0
-	for _, t := range f.trials {
+	for _, t := range f.marks {
 		if v := of(t); v > 0 {
 			lo, hi = min(lo, v), max(hi, v)
 		}
@@ -277,7 +284,7 @@ func (f *order) panel(at orderPlace, y0, y1 float64, head string, of func(orderT
 	}
 	p := plot.New()
 	p.Y.Scale = plot.LogScale{}
-	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, float64(len(f.trials)), step125(lo, false), step125(max(hi, lo*1.2), true)
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, float64(max(len(f.marks), 1)), step125(lo, false), step125(max(hi, lo*1.2), true)
 	q := at.c.panel(at.x0, y0, at.x1, y1, p)
 	last := math.Inf(1)
 	for _, k := range timeTicks(p.Y.Min, p.Y.Max) {
@@ -298,7 +305,7 @@ func (f *order) panel(at orderPlace, y0, y1 float64, head string, of func(orderT
 // drawEstimates draws each arm's estimate with its interval behind the trials.
 func (f *order) drawEstimates(at orderPlace, q *panel, y0, y1 float64) {
 	var labels []lineLabel
-	for _, a := range f.arms {
+	for _, a := range f.drawn {
 		v := f.of[a]
 		if v.State != analysis.OK || v.Value == nil {
 			continue
@@ -311,7 +318,7 @@ func (f *order) drawEstimates(at orderPlace, q *panel, y0, y1 float64) {
 		labels = append(labels, lineLabel{a, cut(visible(a.Name), 14), inside(*v.Value)})
 	}
 	if at.narrow {
-		armLegend(at.c, textWidth("hd", upper(f.label))+14, y0-12, f.arms, at.c.w)
+		armLegend(at.c, textWidth("hd", upper(f.label))+14, y0-12, f.drawn, at.c.w)
 	} else {
 		lineLabels(at.c, at.x1+9, labels, y0, y1)
 	}

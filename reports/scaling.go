@@ -271,7 +271,7 @@ func (s *sheet) scalingHTML() string {
 	if !s.searches() {
 		return ""
 	}
-	if out := chartHTML(11, s.scalingChart); out != "" {
+	if out := s.chartHTML(11, s.scalingChart); out != "" {
 		return out
 	}
 	return tableHTML(s.capacity) + s.holdsHTML()
@@ -300,7 +300,7 @@ func (s *sheet) holdsHTML() string {
 	if len(holds.rows) == 0 {
 		return ""
 	}
-	return details("Every hold of every search", tableHTML(holds))
+	return details("Every hold of every search", tableHTML(s.byTrial(holds)))
 }
 
 // reading says how to read the figure.

@@ -21,8 +21,9 @@ type sheet struct {
 	baseline *arm     // nil if there is none
 	faults   []string // the names of the faults, in order of appearance
 
-	pairs map[pairing]compared
-	time  *timeline // of figure 1, whose time the others share; nil until it is asked for
+	detail detail // how much of all that a page shows
+	pairs  map[pairing]compared
+	time   *timeline // of figure 1, whose time the others share; nil until it is asked for
 
 	sentence   []piece
 	tiles      []tile
@@ -54,7 +55,7 @@ func newSheet(r *tutti.Result) *sheet {
 	if run == nil {
 		run = &rundir.Run{Verdict: rundir.Errored, Reasons: []string{"there is no run.json"}}
 	}
-	s := &sheet{result: r, run: run, arms: armsOf(run)}
+	s := &sheet{result: r, run: run, arms: armsOf(run), detail: detailLevels[0]}
 	for _, a := range s.arms {
 		if a.Baseline {
 			s.baseline = a

@@ -44,7 +44,7 @@ func (s *sheet) makeSpectrum() *spectrum {
 		phases = []spectrumPanel{{analysis.Whole, "Whole trial", nil}}
 	}
 	for _, p := range phases {
-		for _, a := range s.arms {
+		for _, a := range s.inFigures() {
 			trials, loose := s.shown(a)
 			f.loose = f.loose || loose && len(trials) > 0
 			if l := spectrumOf(a, trials, p.phase); len(l.at) > 0 || l.never > 0 {

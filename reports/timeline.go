@@ -96,7 +96,7 @@ func (s *sheet) timeline() *timeline {
 
 func (s *sheet) makeTimeline() *timeline {
 	t := &timeline{}
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		trials, loose := s.shown(a)
 		if len(trials) == 0 {
 			continue
@@ -225,7 +225,7 @@ func (s *sheet) onePicture(t *timeline) {
 		t.block = pick(false)
 	}
 	faults := make(map[*arm][]timelineFault)
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		s.each(func(r rundir.Trial, of *analysis.Trial) {
 			if of == nil || r.Block != t.block || r.Arm != a.Name {
 				return
@@ -256,7 +256,7 @@ func (t *timeline) chooseFaults(s *sheet, of map[*arm][]timelineFault) {
 	if s.subject != nil {
 		take(s.subject, min(len(of[s.subject]), room))
 	}
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		switch n := len(of[a]); {
 		case a == s.subject:
 		case n <= room:
@@ -265,7 +265,7 @@ func (t *timeline) chooseFaults(s *sheet, of map[*arm][]timelineFault) {
 			take(a, 0)
 		}
 	}
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		t.faults = append(t.faults, of[a]...)
 	}
 }

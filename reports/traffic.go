@@ -59,7 +59,7 @@ func (s *sheet) makeTraffic() *traffic {
 		return nil
 	}
 	f := &traffic{block: line.block, length: line.length, step: line.step}
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		if t := s.oneTrial(a, line.block); t != nil {
 			p := trafficOf(a, t, f.step)
 			for _, fault := range faultsOf(a, t) {

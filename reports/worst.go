@@ -28,7 +28,7 @@ type worst struct {
 
 func (s *sheet) makeWorst() *worst {
 	w := &worst{top: 1.3, silence: make(map[*arm]float64), second: make(map[*arm]float64)}
-	for _, a := range s.arms {
+	for _, a := range s.inFigures() {
 		trials, loose := s.shown(a)
 		if len(trials) == 0 {
 			continue
