@@ -448,13 +448,15 @@ func fit(class, s string, width float64) string {
 	return s
 }
 
-// lineLabels stand at the ends of lines, moved apart.
+// lineLabels stand at the ends of lines, moved apart. Lines come last arm first; the first arms' labels stay where there is no room for all.
 func lineLabels(c *canvas, x float64, ls []lineLabel, lo, hi float64) {
+	const pitch = 15.5
+	ls = ls[max(0, len(ls)-1-int((hi-lo)/pitch)):]
 	ys := make([]float64, len(ls))
 	for i, l := range ls {
 		ys[i] = l.y
 	}
-	for i, y := range apart(ys, 15.5, lo, hi) {
+	for i, y := range apart(ys, pitch, lo, hi) {
 		c.mark(ls[i].arm.Look, x, y)
 		c.text("lb"+strconv.Itoa(ls[i].arm.Look), x+9, y+4.5, start, cut(visible(ls[i].text), 18))
 	}

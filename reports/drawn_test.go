@@ -123,18 +123,44 @@ func TestFiguresHostile(t *testing.T) {
 	}
 }
 
+var placed = regexp.MustCompile(`<text[^>]* x="([0-9.]+)" y="([0-9.]+)"[^>]*>([^<]*)</text>`)
+
+// checkApart: no label stands on another one of its column.
+func checkApart(t *testing.T, d reports.Drawn) {
+	t.Helper()
+	columns := make(map[string][]float64)
+	for _, m := range placed.FindAllStringSubmatch(string(d.SVG), -1) {
+		var y float64
+		if _, err := fmt.Sscan(m[2], &y); err != nil {
+			t.Fatal(err)
+		}
+		columns[m[1]] = append(columns[m[1]], y)
+	}
+	for x, ys := range columns {
+		slices.Sort(ys)
+		for i := 1; i < len(ys); i++ {
+			if ys[i]-ys[i-1] < 11 {
+				t.Errorf("%s: at %s two labels stand at %v and %v", d.Name, x, ys[i-1], ys[i])
+			}
+		}
+	}
+}
+
 var label = regexp.MustCompile(`<text[^>]* y="([0-9.]+)"[^>]*>([0-9.]+)\x{a0}(s|ms|µs)</text>`)
 
-// TestManyArms: the row "never" of twenty arms leaves the times of figure 8 their room.
+// TestManyArms: the row "never" of twenty arms leaves the times of figure 8 their room, and no labels stand on one another.
 func TestManyArms(t *testing.T) {
 	var recs []*record.Recording
 	for i := range 20 {
 		recs = append(recs, analysistest.Trial{Arm: fmt.Sprintf("arm-%d", i+1), Order: i + 1, For: 10 * time.Second, Latency: time.Duration(i+1) * 3 * time.Millisecond}.Recording())
 	}
+	found := false
 	for _, d := range drawnOf(t, runOf(recs)) {
+		checkApart(t, d)
 		if d.Name != "f8-percentiles" {
 			continue
 		}
+		found = true
 		last, lastY, n := 0.0, math.Inf(1), 0
 		for _, m := range label.FindAllStringSubmatch(string(d.SVG), -1) {
 			v, y := parseSeconds(t, m[2]+"\u00a0"+m[3]), 0.0
@@ -149,7 +175,8 @@ func TestManyArms(t *testing.T) {
 		if n < 3 || lastY < 0 {
 			t.Errorf("%d labels of times, the uppermost at %v", n, lastY)
 		}
-		return
 	}
-	t.Error("there is no figure 8")
+	if !found {
+		t.Error("there is no figure 8")
+	}
 }
