@@ -315,7 +315,11 @@ func (s *sheet) eventsLead() string {
 			if v.State != analysis.NoData {
 				r := read(v, slo.Absolute)
 				t := a.noun() + " recovered from " + f + " in " + r.String() + within(r.iv)
-				if v.State != analysis.OK {
+				switch o := s.outcomes(a, "recovery", f); {
+				case v.State == analysis.OK:
+				case o.mixed():
+					t = fmt.Sprintf("%s recovered from %s in %d of %s (over all trials: %s)", a.noun(), f, o.came, plural(o.of, "trial", "trials"), r)
+				default:
 					t = a.noun() + " did not recover from " + f + " while we looked (" + r.String() + ")"
 				}
 				parts = append(parts, t)

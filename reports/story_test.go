@@ -170,6 +170,11 @@ func TestStories(t *testing.T) {
 			}
 		})
 	}
+	r := crash(6)
+	some(r, 4, "recovery", censored, censored)
+	if page := strings.ReplaceAll(string(render(t, r, reports.HTML)), "\u00a0", " "); !strings.Contains(page, "The cluster recovered from crash in 2 of 6 trials (over all trials: &gt; 15 s); the single node") {
+		t.Error("the lead of the event times does not say in how many trials the cluster recovered")
+	}
 	if all := told(t, steady()); len(all) != 0 {
 		t.Errorf("a run without a fault tells %q", all)
 	}
