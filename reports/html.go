@@ -27,13 +27,13 @@ var (
 
 // A page is what the template is filled with.
 type page struct {
-	CSP, Title, Name, Hypothesis, Closed, Footer string
-	CSS                                          template.CSS
-	JS, Data                                     template.JS
-	Meta                                         []string
-	Badge, Sentence, Tiles                       template.HTML
-	Reasons                                      []string
-	Sections                                     []section
+	CSP, Title, Name, Hypothesis, Footer string
+	CSS                                  template.CSS
+	JS, Data                             template.JS
+	Meta                                 []string
+	Badge, Sentence, Tiles               template.HTML
+	Reasons, Notes                       []string
+	Sections                             []section
 }
 
 type section struct {
@@ -78,7 +78,7 @@ func (s *sheet) page(w io.Writer) error {
 	p := page{
 		CSP:   policy(css, js),
 		Title: visible(strings.ToUpper(verdict) + ": " + s.run.Name + ", a tutti report"), Name: visible(s.run.Name),
-		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), JS: template.JS(js), Data: template.JS(data), Meta: s.meta(), Closed: s.closedLead(),
+		Hypothesis: visible(s.run.Hypothesis), CSS: template.CSS(css), JS: template.JS(js), Data: template.JS(data), Meta: s.meta(), Notes: s.notes(),
 		Badge:    template.HTML(verdictHTML(cell{verdict: s.run.Verdict}, "badge")),
 		Sentence: template.HTML(s.sentenceHTML()), Tiles: template.HTML(s.tilesHTML()),
 		Sections: s.sections(of), Footer: "Run " + visible(s.run.ID) + ".",

@@ -84,10 +84,7 @@ type junitMessage struct {
 
 // systemOut is what a CI server shows beside the cases.
 func (s *sheet) systemOut() string {
-	lines := []string{s.sentenceText()}
-	if s.closed() {
-		lines = append(lines, ClosedNote)
-	}
+	lines := append([]string{s.sentenceText()}, s.notes()...)
 	return strings.Join(append(lines, s.stripLines()...), "\n")
 }
 
@@ -113,6 +110,9 @@ func (p Policy) JUnit(w io.Writer, r *tutti.Result) error {
 			{"engine", visible(from.Engine)},
 			{"seed", strconv.FormatInt(from.Seed, 10)},
 		}},
+	}
+	if v := s.run.Variation; v != nil {
+		suite.Properties.List = append(suite.Properties.List, junitProperty{"variation", visible(strings.TrimSpace(v.Kind + " " + v.Name))})
 	}
 	if s.closed() {
 		suite.Properties.List = append(suite.Properties.List, junitProperty{"load", "closed loop"})

@@ -22,8 +22,8 @@ func Markdown(w io.Writer, r *tutti.Result) error {
 	v := s.run.Verdict
 	m.para(fmt.Sprintf("## %s %s: %s", verdictMark(v), upper(verdictWord(v)), inline(s.run.Name)))
 	m.para(m.sentence(s))
-	if s.closed() {
-		m.para("**" + inline(ClosedNote) + "**")
+	for _, note := range s.notes() {
+		m.para("**" + inline(note) + "**")
 	}
 	m.list(firstOf(s.moreReasons(), mostLines))
 	m.table("### Objectives", s.objectives, len(s.run.Objectives) > 0)

@@ -1,6 +1,8 @@
 package reports
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tutti-bench/tutti/lib/rundir"
@@ -8,6 +10,38 @@ import (
 
 // ClosedNote is what goes with every figure of a closed loop.
 const ClosedNote = "Closed loop: who waits for an answer sends nothing meanwhile, so that a slow target slows its own exam down, and these figures flatter it."
+
+// notes are what a reader must know before any figure.
+func (s *sheet) notes() []string {
+	var notes []string
+	if v := s.run.Variation; v != nil {
+		notes = append(notes, variationNote(v))
+	}
+	if s.closed() {
+		notes = append(notes, ClosedNote)
+	}
+	return notes
+}
+
+// variationNote says what was changed in the scenario before it was run: whoever is handed the page must not take what was broken on
+// purpose for a finding.
+func variationNote(v *rundir.Variation) string {
+	switch v.Kind {
+	case rundir.Again:
+		return "Equal arms: this run is the baseline twice, under two names, to see what is found where nothing differs."
+	case rundir.Mutation:
+		where := slices.Sorted(maps.Keys(v.Scale))
+		if len(where) == 0 {
+			where = slices.Sorted(maps.Keys(v.Services))
+		}
+		text := "Broken on purpose, to try whether the objectives notice: " + visible(v.Name)
+		if len(where) > 0 {
+			text += ", in " + visible(strings.Join(where, ", "))
+		}
+		return text + ". What fails here says nothing of the target as it is."
+	}
+	return "A variation of the scenario: " + visible(strings.TrimSpace(v.Kind+" "+v.Name)) + "."
+}
 
 // closed reports whether users sent the load, and not a schedule.
 func (s *sheet) closed() bool { return s.run.Load.Model == rundir.ClosedLoop }

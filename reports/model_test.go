@@ -85,3 +85,28 @@ func TestLiveRate(t *testing.T) {
 		})
 	}
 }
+
+// Whoever is handed a page of a run in which something was broken on purpose is told so, first thing.
+func TestVariationIsTold(t *testing.T) {
+	for want, v := range map[string]*rundir.Variation{
+		"Broken on purpose, to try whether the objectives notice: one-node-less, in cluster, other. What fails here": {
+			Kind: rundir.Mutation, Name: "one-node-less", Scale: map[string]map[string]int{"other": {"app": 1}, "cluster": {"app": 2}},
+		},
+		"Broken on purpose, to try whether the objectives notice: delay-200ms, in cluster. What": {
+			Kind: rundir.Mutation, Name: "delay-200ms", Verb: "http", Services: map[string]string{"cluster": "lb"},
+		},
+		"Broken on purpose, to try whether the objectives notice: no-check. What": {Kind: rundir.Mutation, Name: "no-check"},
+		"the baseline twice, under two names": {Kind: rundir.Again},
+	} {
+		for ext, write := range formats {
+			r := steady()
+			if strings.Contains(oneLined(render(t, r, write)), want) {
+				t.Errorf("%s of a run without a variation has one", ext)
+			}
+			r.Run.Variation = v
+			if !strings.Contains(oneLined(render(t, r, write)), want) {
+				t.Errorf("%s does not say %q", ext, want)
+			}
+		}
+	}
+}

@@ -33,8 +33,8 @@ func Text(w io.Writer, r *tutti.Result, o TextOptions) error {
 		t.line(l)
 	}
 	t.line("")
-	if s.closed() {
-		for _, l := range wrap(ClosedNote, t.width) {
+	for _, note := range s.notes() {
+		for _, l := range wrap(flat(note), t.width) {
 			t.line(l)
 		}
 		t.line("")
