@@ -17,8 +17,8 @@ import (
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
-// What a measure may be worse where nobody says otherwise: a tenth of times, rates and quotients, one point of shares, and of counts a
-// tenth, one at the least.
+// What a measure may be worse where nobody says otherwise: a tenth of times, rates, quotients and what else has a value; one point of shares
+// and balance; and of counts of which less is better a tenth, one at the least.
 const (
 	usualMargin = 0.1
 	usualPoint  = 0.01
@@ -115,7 +115,6 @@ func (j *judging) measured(run *rundir.Run) *rundir.Baseline {
 	add := func(m rundir.Measure) {
 		if key := fmt.Sprint(m.Subject, m.Lower); !seen[key] {
 			seen[key] = true
-			m.Margin = usualMarginOf(&m)
 			b.Measures = append(b.Measures, m)
 		}
 	}
@@ -124,10 +123,17 @@ func (j *judging) measured(run *rundir.Run) *rundir.Baseline {
 		if o.Subject == "" || o.Regression || o.Op == "==" || o.Op == "!=" {
 			continue
 		}
-		add(rundir.Measure{
+		of := measuredSide(j.scenario.Objectives[i].Check)
+		scale := slo.ScaleOf(o.Form, of)
+		m := rundir.Measure{
 			Subject: o.Subject, Gates: o.Severity != slo.SeverityWarn, Severity: o.Severity, Arms: o.Arms, Form: o.Form, Unit: o.Unit,
-			Lower: less(o), Relative: relative(o.Form, o.Unit), Floor: j.floorOf(o, i), Line: o.Line, Values: append([]rundir.BlockValue{}, o.PerBlock...),
-		})
+			Lower: less(o), Relative: scale == slo.Factor, Line: o.Line, Values: append([]rundir.BlockValue{}, o.PerBlock...),
+		}
+		if m.Relative && o.Form == slo.Absolute {
+			m.Floor = slo.Resolution(of, j.scenario.Load.Schedule.Lowest())
+		}
+		m.Margin = usualMarginOf(scale, &m)
+		add(m)
 	}
 	for _, m := range j.headlines(run) {
 		add(m)
@@ -146,37 +152,32 @@ func less(o *rundir.Objective) bool {
 	return lower
 }
 
-func relative(form slo.Form, unit analysis.Unit) bool {
-	return form == slo.Ratio || form == slo.Absolute && (unit == analysis.Seconds || unit == analysis.PerSecond)
+// measuredSide is the left side of a comparison, or the only one that is measured.
+func measuredSide(c slo.Comparison) slo.Expr {
+	if _, constant := slo.Constant(c.L); constant {
+		return c.R
+	}
+	return c.L
 }
 
-// floorOf is the resolution of what an objective measures, where that is the time of one metric.
-func (j *judging) floorOf(o *rundir.Objective, i int) float64 {
-	if !relative(o.Form, o.Unit) || o.Form == slo.Ratio || i >= len(j.scenario.Objectives) {
-		return 0
-	}
-	if ms := j.scenario.Objectives[i].Check.Metrics(); len(ms) == 1 && o.Unit == analysis.Seconds {
-		return slo.Resolution(ms[0].Ref.Metric, j.scenario.Load.Schedule.Lowest())
-	}
-	return 0
-}
-
-func usualMarginOf(m *rundir.Measure) float64 {
-	switch {
-	case m.Relative:
+// usualMarginOf is what a measure may be worse where nobody says otherwise. It is 0, so that little is decided and nothing wrongly, where
+// it is a part of a value that is not there.
+func usualMarginOf(scale slo.Scale, m *rundir.Measure) float64 {
+	switch scale {
+	case slo.Factor:
 		return usualMargin
-	case m.Unit == analysis.Ratio:
+	case slo.Points:
 		return usualPoint
+	case slo.Units:
 	}
-	var vs []analysis.Value
-	for _, v := range m.Values {
-		vs = append(vs, valueOf(v))
+	tenth := 0.0
+	if e := slo.EstimateOf(valuesOf(m), analysis.Spec{Unit: m.Unit, Signed: true}); e.State == analysis.OK {
+		tenth = math.Abs(e.Value) * usualMargin
 	}
-	e := slo.EstimateOf(vs, analysis.Spec{Unit: m.Unit})
-	if e.State != analysis.OK {
-		return 1
+	if m.Unit == analysis.Number && !m.Lower { // of what is lost one more is not yet worse
+		return max(1, math.Ceil(tenth))
 	}
-	return max(1, math.Ceil(math.Abs(e.Value)*usualMargin))
+	return tenth
 }
 
 // headlines are what everybody asks first of each arm.
@@ -195,18 +196,18 @@ func (j *judging) headlines(run *rundir.Run) []rundir.Measure {
 		}
 		for _, ref := range refs {
 			spec, _ := analysis.SpecOf(ref.Metric)
+			metric := slo.Metric{Arm: a.Name, Ref: ref}
+			scale := slo.ScaleOf(slo.Absolute, metric)
 			m := rundir.Measure{
-				Subject: slo.Text(slo.Metric{Arm: a.Name, Ref: ref}), Arms: []string{a.Name}, Form: slo.Absolute, Unit: spec.Unit, Lower: spec.Higher,
-				Relative: relative(slo.Absolute, spec.Unit), Values: []rundir.BlockValue{},
-			}
-			if spec.Unit == analysis.Seconds {
-				m.Floor = slo.Resolution(ref.Metric, j.scenario.Load.Schedule.Lowest())
+				Subject: slo.Text(metric), Arms: []string{a.Name}, Form: slo.Absolute, Unit: spec.Unit, Lower: spec.Higher,
+				Relative: scale == slo.Factor, Floor: slo.Resolution(metric, j.scenario.Load.Schedule.Lowest()), Values: []rundir.BlockValue{},
 			}
 			for _, t := range run.Trials {
 				if v, ok := t.Metrics[ref.String()]; ok && t.Counted && t.Arm == a.Name {
 					m.Values = append(m.Values, rundir.BlockValue{Block: t.Block, Value: v.Value, State: v.State})
 				}
 			}
+			m.Margin = usualMarginOf(scale, &m)
 			all = append(all, m)
 		}
 	}
@@ -229,7 +230,7 @@ func valueOf(b rundir.BlockValue) analysis.Value {
 func valuesOf(m *rundir.Measure) []analysis.Value {
 	vs := make([]analysis.Value, len(m.Values))
 	for i, v := range m.Values {
-		if vs[i] = valueOf(v); vs[i].State == analysis.Never && m.Form == slo.Difference {
+		if vs[i] = valueOf(v); vs[i].State == analysis.Never && !m.Relative {
 			vs[i] = analysis.Missing("one side never came") // which one, a difference does not say
 		}
 	}
@@ -434,7 +435,7 @@ func differsFrom(file string, b *rundir.Baseline, s *scenario.Scenario, kit plan
 func KeepMargins(from, into *rundir.Baseline) {
 	for i := range into.Measures {
 		m := &into.Measures[i]
-		k := slices.IndexFunc(from.Measures, func(o rundir.Measure) bool { return o.Subject == m.Subject && o.Lower == m.Lower && o.Unit == m.Unit })
+		k := slices.IndexFunc(from.Measures, func(o rundir.Measure) bool { return o.Subject == m.Subject && o.Lower == m.Lower && o.Unit == m.Unit && o.Relative == m.Relative })
 		if k >= 0 {
 			m.Margin = from.Measures[k].Margin
 		}

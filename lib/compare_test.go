@@ -152,6 +152,90 @@ func TestCompareMachines(t *testing.T) {
 	}
 }
 
+// marginTexts are objectives about things of every scale.
+const marginTexts = `version: 1
+name: margins
+target: {compose: compose.yaml, ingress: "http://app:8080", ready: {within: 5s}, nodes: app, node_header: X-Node, health_check: {interval: 500ms, timeout: 250ms, fails: 2}}
+arms:
+  one: {scale: {app: 1}}
+  two: {scale: {app: 2}}
+baseline: one
+load: {rate: 10/s, for: 10s, warmup: 1s, timeout: 500ms, requests: [GET /]}
+faults: [{name: crash, at: 3050ms, kill: app, for: 2s}]
+objectives:
+  - two.ok_p50 <= 400ms
+  - two.ok_p90 <= 3 * one.ok_p90 + 50ms
+  - two.ok_p90 - one.ok_p90 <= 1s
+  - two.goodput - one.goodput >= 0/s
+  - two.ok_p90 / one.ok_p90 <= 3
+  - two.ok_p50 + two.recovery <= 9s
+  - two.availability >= 85%
+  - two.availability / one.availability >= 1
+  - two.error_rate <= one.error_rate
+  - two.balance >= 0.4
+  - two.serving_nodes >= 2
+  - two.lost_requests <= 50
+  - two.lost_requests <= one.lost_requests
+  - two.loss_over_floor <= 50
+repeats: 6
+`
+
+// What a measure may be worse where nobody says otherwise is in keeping with what it is: no second of what takes milliseconds.
+func TestUsualMargins(t *testing.T) {
+	res := releaseRun(t, marginTexts, slowed(1, 1), nil)
+	b, err := tutti.MeasuredOf(res.Dir, newBench(t, releases).opts.Kit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(subject string) rundir.Measure {
+		i := slices.IndexFunc(b.Measures, func(m rundir.Measure) bool { return m.Subject == subject })
+		if i < 0 {
+			t.Fatalf("there is no measure %s", subject)
+		}
+		return b.Measures[i]
+	}
+	for subject, want := range map[string]struct {
+		relative bool
+		margin   float64
+		floor    float64
+	}{
+		"two.ok_p50":                               {true, 0.1, 1e-6},
+		"two.ok_p90 less 3 * one.ok_p90 + 0.05s":   {false, 0.0092, 0},
+		"two.ok_p90 - one.ok_p90":                  {false, 0, 0},
+		"two.goodput - one.goodput":                {false, 0.1, 0},
+		"two.ok_p90 / one.ok_p90":                  {true, 0.1, 0},
+		`two.ok_p50 + two.recovery{fault="crash"}`: {true, 0.1, 0.1 + 1e-6},
+		"two.availability":                         {false, 0.01, 0},
+		"two.availability / one.availability":      {false, 0.01, 0},
+		"two.error_rate less one.error_rate":       {false, 0.01, 0},
+		"two.balance":                              {false, 0.01, 0},
+		"two.serving_nodes":                        {false, 0.2, 0},
+		`two.lost_requests{fault="crash"}`:         {false, 1, 0},
+		`two.lost_requests{fault="crash"} less one.lost_requests{fault="crash"}`: {false, 1, 0},
+		`two.loss_over_floor{fault="crash"}`:                                     {false, 1, 0},
+	} {
+		m := of(subject)
+		if m.Relative != want.relative || math.Abs(m.Margin-want.margin) > 0.05*want.margin || math.Abs(m.Floor-want.floor) > 1e-9 {
+			t.Errorf("%s: relative %v, margin %v, floor %v; want %+v (%+v)", subject, m.Relative, m.Margin, m.Floor, want, m.Values)
+		}
+	}
+}
+
+// A gate that adds a time to what it allows notices what one without notices.
+func TestCompareDifference(t *testing.T) {
+	text := strings.Replace(releases, "two.p90 <= 3 * one.p90", "two.p90 <= 3 * one.p90 + 50ms", 1)
+	was := releaseRun(t, text, slowed(1, 1), nil)
+	for name, c := range map[string]struct {
+		takes func(target.Spec) time.Duration
+		want  rundir.Verdict
+	}{"the same": {slowed(1, 1), rundir.Pass}, "two is slower": {slowed(1, 15), rundir.Fail}} {
+		got := compared2(t, was, releaseRun(t, text, c.takes, nil))
+		if r := row(t, got, "two.p90 less 3 * one.p90 + 0.05s"); r.Verdict != c.want {
+			t.Errorf("%s: %s because %s", name, r.Verdict, r.Reason)
+		}
+	}
+}
+
 // What is no longer the same experiment is refused, and said; what is not to be trusted compares to nothing.
 func TestCompareRefused(t *testing.T) {
 	kit := newBench(t, releases).opts.Kit

@@ -33,7 +33,7 @@ func NoiseOf(res *Result, kit plan.Kit) (*rundir.NoiseFile, error) {
 	for i := range run.Objectives {
 		o := &run.Objectives[i]
 		bare := j.scenario.Objectives[i].Check.Map(func(m slo.Metric) slo.Metric { m.Arm = ""; return m })
-		noise, why := noiseOf(o)
+		noise, why := noiseOf(o, slo.ScaleOf(o.Form, bare.L))
 		m := rundir.NoiseMetric{Metric: slo.Text(bare.L), Relative: noise.Relative, Unit: noise.Unit, Apart: o.Value, Why: why}
 		if why == "" {
 			m.SD, m.Most = finite(noise.SD), finite(noise.Most)

@@ -93,11 +93,12 @@ func PowerOf(dir string, kit plan.Kit, effects []Effect) (*Power, error) {
 	for i := range p.Run.Objectives {
 		o := &p.Run.Objectives[i]
 		row := PowerRow{Name: o.Name}
-		if row.Noise, row.Why = noiseOf(o); row.Why == "" {
-			row.Needs = row.Noise.needs(effects)
-			if row.Needs == nil {
-				row.Why = "none of the effects is one of " + map[bool]string{true: "counts", false: "times, rates or shares"}[row.Noise.counts()]
+		scale := slo.ScaleOf(o.Form, measuredSide(j.scenario.Objectives[i].Check))
+		if row.Noise, row.Why = noiseOf(o, scale); row.Why == "" {
+			if scale == slo.Points {
+				row.Noise.Unit = analysis.Ratio // balance is a number by its unit, and its effects are points
 			}
+			row.Needs, row.Why = row.Noise.needs(effects)
 		}
 		p.Rows = append(p.Rows, row)
 	}
@@ -105,8 +106,8 @@ func PowerOf(dir string, kit plan.Kit, effects []Effect) (*Power, error) {
 }
 
 // noiseOf measures it by an objective's value in each block, or says why that cannot be.
-func noiseOf(o *rundir.Objective) (Noise, string) {
-	n := Noise{Unit: o.Unit, N: len(o.PerBlock), Relative: o.Form == slo.Ratio || o.Form == slo.Absolute && (o.Unit == analysis.Seconds || o.Unit == analysis.PerSecond)}
+func noiseOf(o *rundir.Objective, scale slo.Scale) (Noise, string) {
+	n := Noise{Unit: o.Unit, N: len(o.PerBlock), Relative: scale == slo.Factor}
 	var xs []float64
 	for _, b := range o.PerBlock {
 		if b.State != analysis.OK || b.Value == nil {
@@ -133,8 +134,12 @@ func noiseOf(o *rundir.Objective) (Noise, string) {
 // counts reports whether effects are numbers and not percentages.
 func (n Noise) counts() bool { return !n.Relative && n.Unit == analysis.Number }
 
-func (n Noise) needs(effects []Effect) []Need {
-	var all []Need
+// needs are those of the effects that make sense, or why none does.
+func (n Noise) needs(effects []Effect) (all []Need, why string) {
+	if !n.Relative && (n.Unit == analysis.Seconds || n.Unit == analysis.PerSecond) {
+		// A percentage would be one of a difference, which may be next to nothing.
+		return nil, "it is a difference of times or rates, and an effect is a part of a time or a rate itself: compare without sums, or set a limit to a quotient"
+	}
 	if len(effects) == 0 {
 		effects = n.usual()
 	}
@@ -148,7 +153,10 @@ func (n Noise) needs(effects []Effect) []Need {
 		}
 		all = append(all, Need{e, blocksFor(n.SD, delta), blocksFor(n.Most, delta)})
 	}
-	return all
+	if all == nil {
+		why = "none of the effects is one of " + map[bool]string{true: "counts", false: "times, rates or shares"}[n.counts()]
+	}
+	return all, why
 }
 
 // blocksFor is at least what an interval takes that assumes nothing; 0 is more than anybody would run.

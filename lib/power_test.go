@@ -3,11 +3,13 @@ package tutti_test
 import (
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/analysis"
 )
 
 func TestParseEffect(t *testing.T) {
@@ -86,6 +88,48 @@ func TestPowerOfNothing(t *testing.T) {
 	for _, row := range p.Rows {
 		if row.Why == "" || row.Needs != nil {
 			t.Errorf("of two blocks: %+v", row)
+		}
+	}
+}
+
+// A percentage of a difference of times is nothing, and balance is no count.
+func TestPowerOfDifferences(t *testing.T) {
+	b := newBench(t, marginTexts)
+	b.Takes = slowed(1, 1)
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := b.run(t.Context(), t); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, effects := range [][]tutti.Effect{nil, {{V: 0.1, Percent: true}, {V: 5}}} {
+		p, err := tutti.PowerOf(b.opts.Dir, b.opts.Kit, effects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range p.Rows {
+			switch row.Name {
+			case "two.ok_p90 <= 3 * one.ok_p90 + 50ms", "two.ok_p90 - one.ok_p90 <= 1s", "two.goodput - one.goodput >= 0/s":
+				if row.Needs != nil || !strings.Contains(row.Why, "a difference of times or rates") {
+					t.Errorf("%s: %+v, %q", row.Name, row.Needs, row.Why)
+				}
+			case "two.ok_p90 / one.ok_p90 <= 3":
+				if !row.Noise.Relative && row.Why == "" {
+					t.Errorf("%s: %+v", row.Name, row.Noise)
+				}
+			case "two.balance >= 0.4":
+				if len(row.Needs) == 0 || row.Noise.Unit != analysis.Ratio {
+					t.Errorf("%s: %+v, %q", row.Name, row, row.Why)
+				}
+				for _, n := range row.Needs {
+					if !n.Effect.Percent {
+						t.Errorf("%s: an effect of %s", row.Name, n.Effect)
+					}
+				}
+			case "two.lost_requests <= 50":
+				if len(row.Needs) == 0 || row.Needs[0].Effect.Percent {
+					t.Errorf("%s: %+v", row.Name, row.Needs)
+				}
+			}
 		}
 	}
 }

@@ -189,6 +189,3 @@ func estimateAny(values []analysis.Value, spec analysis.Spec) Estimate {
 	}
 	return estimate(xs, nil).report(spec.Unit, len(xs), func(v float64) float64 { return v })
 }
-
-// Resolution is the smallest time that a metric can tell from none at a rate of requests per second, in seconds.
-func Resolution(metric string, rate float64) float64 { return resolution(metric, rate) }
