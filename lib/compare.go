@@ -435,7 +435,9 @@ func differsFrom(file string, b *rundir.Baseline, s *scenario.Scenario, kit plan
 func KeepMargins(from, into *rundir.Baseline) {
 	for i := range into.Measures {
 		m := &into.Measures[i]
-		k := slices.IndexFunc(from.Measures, func(o rundir.Measure) bool { return o.Subject == m.Subject && o.Lower == m.Lower && o.Unit == m.Unit && o.Relative == m.Relative })
+		k := slices.IndexFunc(from.Measures, func(o rundir.Measure) bool {
+			return o.Subject == m.Subject && o.Lower == m.Lower && o.Unit == m.Unit && o.Relative == m.Relative
+		})
 		if k >= 0 {
 			m.Margin = from.Measures[k].Margin
 		}

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/stats"
 )
 
@@ -55,7 +56,8 @@ func (f repeats) read(r *reader, n *yaml.Node) (any, bool) {
 }
 
 // ParseRepeats reads what `repeats` may be: 6, or 6..12. most is 0 without a range. A range begins with
-// [stats.MinSignedRank] blocks or more: below that there are no bounds that hold at several looks.
+// [stats.MinSignedRank] blocks or more: below that there are no bounds that hold at several looks. It is no wider than [slo.Widest]. The
+// error says which of these is not so, in words.
 func ParseRepeats(s string) (least, most int, err error) {
 	if v, nerr := strconv.Atoi(s); nerr == nil {
 		if v < 1 || v > maxRepeats {
@@ -78,6 +80,8 @@ func ParseRepeats(s string) (least, most int, err error) {
 		return 0, 0, fmt.Errorf("%s does not rise", quote(s))
 	case least < stats.MinSignedRank:
 		return 0, 0, fmt.Errorf("%s begins too low: an interval that is looked at several times takes %d blocks", quote(s), stats.MinSignedRank)
+	case most > slo.Widest(least):
+		return 0, 0, fmt.Errorf("%s is too wide: after %d blocks nothing could be told yet, and %d..%d is the widest that begins there", quote(s), least, least, slo.Widest(least))
 	}
 	return least, most, nil
 }

@@ -110,7 +110,7 @@ var beyond = []string{
 	"session-capture-both", "session-capture-match", "session-captured", "session-env", "session-never", "session-too-many", "session-twice",
 	"sweep-and", "sweep-arm", "sweep-baseline", "sweep-name", "sweep-twice", "capacity-and-for", "capacity-verify", "capacity-backwards", "capacity-faults", "capacity-few",
 	"capacity-hold", "capacity-of", "while-", "search-metric", "rate-without", "mutation-arm", "mutation-changes",
-	"agents-connections", "users-connections", "agents-sessions", "agents-users", "agents-verify", "request-without-time", "restart-for", "scale-refused", "scale-without-to", "tls-ca-and", "tls-without", "units", "rate-zero", "duration-too-long",
+	"agents-connections", "users-connections", "agents-sessions", "agents-users", "agents-verify", "request-without-time", "repeats-wide", "restart-for", "scale-refused", "scale-without-to", "tls-ca-and", "tls-without", "units", "rate-zero", "duration-too-long",
 }
 
 func TestSchemaRefusesStructure(t *testing.T) {

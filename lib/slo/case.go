@@ -225,13 +225,15 @@ func (c *judgedCase) judge() Finding {
 	case c.est.normal:
 		f.Estimate.Note = c.normalNote()
 	case c.est.ok && f.Estimate.Note == "" && c.looks.at(len(c.xs)):
-		f.Estimate.Note = c.looks.note()
+		f.Estimate.Note = c.looks.note(c.est.interval)
 	}
 	switch {
 	case c.est.mid.missing():
 		f.Reason = "the values have no centre: " + c.est.mid.why
 	case !c.directed:
 		c.everyTrial(&f)
+	case !c.est.ok && (c.comparison || !c.mustNot()) && c.looks.at(len(c.xs)):
+		c.tooEarly(&f)
 	case c.comparison && !c.est.ok:
 		c.noInterval(&f)
 	case !c.comparison && (c.mustNot() || !c.est.ok):
@@ -324,6 +326,15 @@ func (c *judgedCase) worst(f *Finding) {
 	if !c.mustNot() {
 		f.Reason += "; too few values for an interval"
 	}
+}
+
+// tooEarly is a look at which no error may be spent yet: always inconclusive. Scenarios with such looks are refused.
+func (c *judgedCase) tooEarly(f *Finding) {
+	n := len(c.xs)
+	f.MoreBlocks = c.looks.next(n) - n
+	f.Estimate.Note = "no interval"
+	f.Reason = fmt.Sprintf("%s is %s over %s: %d..%d is so wide that nothing can be told at this look; %s",
+		c.subject, c.sayValue(f.Estimate), plural(n, "block"), c.looks.least, c.looks.most, c.cost(f.MoreBlocks, "lead to the next look"))
 }
 
 // noInterval is a comparison without one: always inconclusive.

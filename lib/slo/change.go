@@ -94,6 +94,7 @@ func (c Change) judge() (out Changed, p float64) {
 	if _, _, two := stats.ShiftBounds(lows(was), highs(now), printed); !two {
 		e.ok = false
 	}
+	e.interval = e.ok
 	out.By = e.report(unit, len(now), c.out)
 	p = stats.ShiftAbove(highs(was), lows(now))
 	c.conclude(&out, e, len(was), len(now))

@@ -24,7 +24,8 @@ type estimated struct {
 	mid          extent // from the values at their lowest, and at their highest
 	low, high    float64
 	lower, upper float64 // one-sided bounds
-	ok           bool    // there are bounds
+	ok           bool    // there are one-sided bounds
+	interval     bool    // there are low and high; an early look may have bounds and no interval
 	above        float64 // one-sided p value against "the centre is at most zero"
 	normal       bool    // by t, which assumes normal noise
 }
@@ -65,7 +66,7 @@ func estimate(xs []extent, looks *looks) estimated {
 		e.mid = extent{lo: stats.HodgesLehmann(lo), hi: stats.HodgesLehmann(hi)}
 		e.lower, _, e.ok = looks.bounds(lo, judged)
 		_, e.upper, _ = looks.bounds(hi, judged)
-		e.low, _, _ = looks.bounds(lo, printed)
+		e.low, _, e.interval = looks.bounds(lo, printed)
 		_, e.high, _ = looks.bounds(hi, printed)
 	case len(xs) >= stats.MinSignedRank:
 		e.mid = extent{lo: stats.HodgesLehmann(lo), hi: stats.HodgesLehmann(hi)}
@@ -73,12 +74,12 @@ func estimate(xs []extent, looks *looks) estimated {
 		_, e.high, _ = stats.SignedRankBounds(hi, printed)
 		e.lower, _, _ = stats.SignedRankBounds(lo, judged)
 		_, e.upper, _ = stats.SignedRankBounds(hi, judged)
-		e.above = stats.SignedRankAbove(lo)
+		e.above, e.interval = stats.SignedRankAbove(lo), e.ok
 	case len(xs) >= minT && allFinite(xs):
 		e.mid = exactly(stats.Mean(lo))
 		e.low, e.high, e.ok = stats.TBounds(lo, printed)
 		e.lower, e.upper, _ = stats.TBounds(lo, judged)
-		e.above, e.normal = stats.TAbove(lo), true
+		e.above, e.normal, e.interval = stats.TAbove(lo), true, e.ok
 	default:
 		e.mid = extent{lo: stats.Median(lo), hi: stats.Median(hi)}
 	}
@@ -113,7 +114,7 @@ func most(s analysis.Spec) float64 {
 
 // report makes the printed form, each number put through scale.
 func (e estimated) report(unit analysis.Unit, n int, scale func(float64) float64) Estimate {
-	out := Estimate{Unit: unit, N: n, HasInterval: e.ok}
+	out := Estimate{Unit: unit, N: n, HasInterval: e.interval}
 	mid := extent{lo: scale(e.mid.lo), hi: scale(e.mid.hi), why: e.mid.why}
 	if mid.lo > mid.hi {
 		mid.lo, mid.hi = mid.hi, mid.lo
@@ -126,7 +127,7 @@ func (e estimated) report(unit analysis.Unit, n int, scale func(float64) float64
 	case v.State == analysis.OK && mid.lo < mid.hi:
 		out.Note = "at most: one side did not come while it was looked for"
 	}
-	if e.ok {
+	if e.interval {
 		out.Low, out.High = scale(e.low), scale(e.high)
 		if out.Low > out.High {
 			out.Low, out.High = out.High, out.Low

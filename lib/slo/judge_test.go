@@ -3,6 +3,7 @@ package slo_test
 import (
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -250,5 +251,38 @@ func TestSigned(t *testing.T) {
 	v := slo.Judge(slo.Input{Objectives: []slo.Objective{{Text: "a.loss_over_floor <= 0", Check: o}}, Blocks: b, Repeats: 8})
 	if f := v.Findings[0]; f.Outcome != slo.Pass || vs[7].V <= 0 {
 		t.Errorf("with one trial of eight at %+v: %v, %s", vs[7], f.Outcome, f.Reason)
+	}
+}
+
+// However wide a range is, its first look says nothing false: no bounds that are none, no verdict by the worst trial.
+func TestFirstLook(t *testing.T) {
+	one := each(took(98*ms), took(99*ms), took(100*ms), took(101*ms), took(102*ms), took(110*ms))
+	two := pairs(times(6, took(120*ms), took(100*ms))...)
+	for _, c := range []struct {
+		most         int
+		compared     slo.Outcome // of the comparison; the absolute objective is open
+		interval     bool
+		reason, note string
+	}{
+		{12, slo.Fail, true, "is excluded", "over all looks of 6..12"},
+		{15, slo.Fail, true, "is excluded", "over all looks of 6..15"},
+		{16, slo.Fail, false, "is excluded", "no two-sided interval yet"},
+		{61, slo.Fail, false, "is excluded", "no two-sided interval yet"},
+		{62, slo.Inconclusive, false, "6..62 is so wide that nothing can be told at this look", "no interval"},
+	} {
+		for text, b := range map[string]blocks{"a.max <= 105ms": one, "a.max <= b.max": two} {
+			want := slo.Inconclusive
+			if strings.Contains(text, "b.max") {
+				want = c.compared
+			}
+			f := slo.Judge(slo.Input{Objectives: []slo.Objective{objective(t, text, 0)}, Blocks: b, Repeats: 6, Most: c.most}).Findings[0]
+			infinite := math.IsInf(f.Estimate.Low, 0) || math.IsInf(f.Estimate.High, 0)
+			if f.Outcome != want || f.Estimate.HasInterval != c.interval || infinite || !strings.Contains(f.Estimate.Note, c.note) {
+				t.Errorf("6..%d, %s: %s, interval %v [%v, %v], note %q", c.most, text, f.Outcome, f.Estimate.HasInterval, f.Estimate.Low, f.Estimate.High, f.Estimate.Note)
+			}
+			if !strings.Contains(f.Reason, c.reason) && f.Outcome != slo.Fail {
+				t.Errorf("6..%d, %s: %s", c.most, text, f.Reason)
+			}
+		}
 	}
 }

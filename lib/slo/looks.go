@@ -52,9 +52,17 @@ func (l *looks) next(n int) int {
 	return l.most
 }
 
-func (l *looks) note() string {
-	return fmt.Sprintf("over all looks of %d..%d", l.least, l.most)
+// note says what the interval of an estimate is, if it has one.
+func (l *looks) note(interval bool) string {
+	s := fmt.Sprintf("over all looks of %d..%d", l.least, l.most)
+	if !interval {
+		s += ": no two-sided interval yet"
+	}
+	return s
 }
+
+// Widest is the largest number of blocks that an extension from least may go on to: beyond, no objective could pass or fail at its first look.
+func Widest(least int) int { return stats.Widest(least, judged) }
 
 // Looks are the numbers of valid blocks after which a planned extension from least to most may end.
 func Looks(least, most int) []int { return stats.LookSizes(least, most) }

@@ -34,6 +34,14 @@ func LookSizes(least, most int) []int {
 	return sizes
 }
 
+// Widest is the largest number of values that an extension from least may go on to and still tell something at its first look with an
+// error of alpha: beyond, what may be spent there is less than the chance that all of least symmetric values are on one side. It is below
+// least where so few values tell nothing in any case.
+func Widest(least int, alpha float64) int {
+	share := alpha / math.Ldexp(1, -least)
+	return int(min(float64(least)*share*share*(1+1e-12), math.MaxInt32))
+}
+
 // Looks divides the error alpha of a one-sided bound among looks at so many values, rising, of at most most, so that
 // the chance that the bound misses at any of them is alpha at most: whoever ends at whichever look, for whatever reason, has his
 // confidence. Until n values alpha·√(n/most) may have been spent; what ranks cannot spend at one look is there at the next.

@@ -200,3 +200,24 @@ func TestLookCoverage(t *testing.T) {
 		}
 	}
 }
+
+// TestWidest: up to there the first look tells something, and beyond nothing.
+func TestWidest(t *testing.T) {
+	for least, want := range map[int]int{6: 61, 7: 286, 8: 1310} {
+		got := stats.Widest(least, 0.05)
+		if got != want {
+			t.Errorf("from %d it is %d, want %d", least, got, want)
+		}
+		for most, tells := range map[int]bool{got: true, got + 1: false} {
+			if l := stats.Looks(stats.LookSizes(least, most), most, 0.05); (l[0].Tail > 0) != tells {
+				t.Errorf("%d..%d has looks %v", least, most, l)
+			}
+		}
+	}
+	if got := stats.Widest(4, 0.05); got >= 4 {
+		t.Errorf("from 4, which is too few, it is %d", got)
+	}
+	if got := stats.Widest(900, 0.05); got < 1000 {
+		t.Errorf("from 900 it is %d", got)
+	}
+}
