@@ -188,6 +188,18 @@ func (c *judgedCase) above(alpha float64) bool {
 	return c.est.above <= alpha
 }
 
+// stands reports whether "no change, or better" is excluded with the error divided among so many, and among fewer. At looks the one does not
+// follow from the other: what ranks could spend of a larger share at an early look is missing later. Holm's rule would depend on the order
+// of objectives without it.
+func (c *judgedCase) stands(among int) bool {
+	for k := among; k > 0; k-- {
+		if !c.above(judged / float64(k)) {
+			return false
+		}
+	}
+	return true
+}
+
 // chance says how likely chance alone is, where there is a p value.
 func (c *judgedCase) chance() string {
 	if c.looks.at(len(c.xs)) {

@@ -102,7 +102,7 @@ func judgeAll(in Input, numbers []int, blocks map[int]map[string]*analysis.Trial
 			family, cases = append(family, i), append(cases, c)
 		}
 	}
-	stands := stats.HolmBy(len(cases), func(i, among int) bool { return cases[i].above(judged / float64(among)) })
+	stands := stats.HolmBy(len(cases), func(i, among int) bool { return cases[i].stands(among) })
 	for k, i := range family {
 		if f := &findings[i]; f.Outcome == Fail && !stands[k] {
 			f.Outcome = Inconclusive

@@ -11,7 +11,8 @@ import (
 // none: the number of blocks was fixed beforehand.
 type looks struct {
 	least, most int
-	sizes       []int // the last one is the number of blocks there are
+	sizes       []int                  // the last one is the number of blocks there are
+	last        map[float64]stats.Look // the last one by its error, once it is known: a call takes milliseconds
 }
 
 // looks are taken at so many blocks that count. A run that ended between two looks has taken one there: the error that it may
@@ -20,7 +21,7 @@ func (in Input) looks(blocks int) *looks {
 	if in.Most <= in.Repeats || blocks < max(in.Repeats, stats.MinSignedRank) {
 		return nil
 	}
-	l := &looks{least: in.Repeats, most: max(in.Most, blocks)}
+	l := &looks{least: in.Repeats, most: max(in.Most, blocks), last: make(map[float64]stats.Look)}
 	for _, n := range stats.LookSizes(in.Repeats, in.Most) {
 		if n < blocks {
 			l.sizes = append(l.sizes, n)
@@ -38,8 +39,13 @@ func (l *looks) bounds(xs []float64, alpha float64) (low, high float64, ok bool)
 	if !l.at(len(xs)) {
 		return math.Inf(-1), math.Inf(1), false
 	}
-	taken := stats.Looks(l.sizes, l.most, alpha)
-	return stats.LookBounds(xs, taken[len(taken)-1])
+	last, known := l.last[alpha]
+	if !known {
+		taken := stats.Looks(l.sizes, l.most, alpha)
+		last = taken[len(taken)-1]
+		l.last[alpha] = last
+	}
+	return stats.LookBounds(xs, last)
 }
 
 // next is the number of blocks at the look after n.

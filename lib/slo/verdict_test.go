@@ -177,6 +177,58 @@ func TestHolm(t *testing.T) {
 	checkRun(t, v, slo.Inconclusive, "Holm")
 }
 
+// lookers are nine blocks at the second look of 6..12: x is slower than a in all but one, whose difference is the fourth of size, y is slower in
+// all, and n is as fast.
+func lookers() blocks {
+	b := make(blocks)
+	for i := range 9 {
+		by := 1 + 0.02*float64(i+1)
+		x := by
+		if i == 3 {
+			x = 1 / by
+		}
+		slower := func(by float64) *analysis.Trial { return took(time.Duration(by * float64(100*ms))) }
+		b[i+1] = map[string]*analysis.Trial{"a": slower(1), "x": slower(x), "y": slower(by), "n": slower([]float64{0.99, 1.01}[i%2])}
+	}
+	return b
+}
+
+// At looks what fails depends neither on the order of objectives nor on how many there are more.
+func TestHolmAtLooks(t *testing.T) {
+	b := lookers()
+	judged := func(texts ...string) map[string]slo.Outcome {
+		in := slo.Input{Blocks: b, Repeats: 6, Most: 12}
+		for _, s := range texts {
+			in.Objectives = append(in.Objectives, objective(t, s, 0))
+		}
+		by := make(map[string]slo.Outcome)
+		for _, f := range slo.Judge(in).Findings {
+			if was, there := by[f.Objective.Text]; there && was != f.Outcome {
+				t.Errorf("%q: one %s is %s, another one %s", texts, f.Objective.Text, was, f.Outcome)
+			}
+			by[f.Objective.Text] = f.Outcome
+		}
+		return by
+	}
+	x, y, n := "x.max <= a.max", "y.max <= a.max", "n.max <= a.max"
+	if got := judged(x); got[x] != slo.Fail {
+		t.Errorf("alone x is %s", got[x])
+	}
+	for _, order := range [][]string{{x, y, n}, {x, n, y}, {y, x, n}, {y, n, x}, {n, x, y}, {n, y, x}} {
+		if got := judged(order...); got[x] != slo.Inconclusive || got[y] != slo.Fail || got[n] != slo.Inconclusive {
+			t.Errorf("in the order %q: %v", order, got)
+		}
+	}
+	failed := true
+	for k := 1; k <= 8; k++ {
+		got := judged(strings.Split(strings.Repeat(x+";", k-1)+x, ";")...)[x] == slo.Fail
+		if got && !failed {
+			t.Errorf("among %d x fails, and among fewer it does not", k)
+		}
+		failed = got
+	}
+}
+
 func TestReachable(t *testing.T) {
 	absolute, comparison := objective(t, "a.max <= 1s", 0), objective(t, "b.max <= a.max", 0)
 	for _, c := range []struct {

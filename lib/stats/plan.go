@@ -15,7 +15,7 @@ func Holm(ps []float64, alpha float64) []bool {
 }
 
 // HolmBy is [Holm] for n hypotheses that are not tested by p values: rejects tells whether hypothesis i is rejected with the error
-// divided among so many. It must reject with a larger share what it rejects with a smaller one. Source, for tests that look several
+// divided among so many. It must reject with a larger share what it rejects with a smaller one, else what is rejected depends on the order. Source, for tests that look several
 // times: Ye, Li, Liu, Yao, "A Group Sequential Holm Procedure with Multiple Primary Endpoints", Statistics in Medicine 32 (2013).
 func HolmBy(n int, rejects func(i, among int) bool) []bool {
 	rejected := make([]bool, n)
