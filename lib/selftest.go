@@ -136,7 +136,7 @@ func (t *Tester) SelfTest(ctx context.Context) (*SelfTest, error) {
 }
 
 func (t *Tester) all(ctx context.Context, s *scenario.Scenario, out *SelfTest) error {
-	asIs, _, err := t.try(ctx, breaking{name: "as-is", what: "nothing"}, "as-is", nil)
+	asIs, err := t.try(ctx, breaking{name: "as-is", what: "nothing"}, "as-is", nil)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (t *Tester) all(ctx context.Context, s *scenario.Scenario, out *SelfTest) e
 		return err
 	}
 	if slices.ContainsFunc(twin.Objectives, func(o slo.Objective) bool { return o.Severity != slo.SeverityWarn }) {
-		equal, _, err := t.try(ctx, breaking{name: "equal-arms", what: "nothing: the baseline twice", vary: []*rundir.Variation{Twice()}}, rundir.Again, nil)
+		equal, err := t.try(ctx, breaking{name: "equal-arms", what: "nothing: the baseline twice", vary: []*rundir.Variation{Twice()}}, rundir.Again, nil)
 		if err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (t *Tester) all(ctx context.Context, s *scenario.Scenario, out *SelfTest) e
 		out.Runs = append(out.Runs, Tried{Name: "equal-arms", Kind: rundir.Again, What: "nothing: the baseline twice", Outcome: Skipped, Why: "no objective compares the same of two arms", Bites: []Bite{}})
 	}
 	for _, b := range t.broken {
-		one, _, err := t.try(ctx, b, rundir.Mutation, asIs.Bites)
+		one, err := t.try(ctx, b, rundir.Mutation, asIs.Bites)
 		if err != nil {
 			return err
 		}
@@ -166,16 +166,16 @@ func (t *Tester) all(ctx context.Context, s *scenario.Scenario, out *SelfTest) e
 }
 
 // try makes one run. already are the objectives that fail without anything broken.
-func (t *Tester) try(ctx context.Context, b breaking, kind string, already []Bite) (Tried, *Result, error) {
+func (t *Tester) try(ctx context.Context, b breaking, kind string, already []Bite) (Tried, error) {
 	one := Tried{Name: b.name, Kind: kind, What: b.what, Bites: []Bite{}}
 	t.number++
 	if b.skip != "" {
 		one.Outcome, one.Why = Skipped, b.skip
-		return one, nil, nil
+		return one, nil
 	}
 	s, err := t.Read()
 	if err != nil {
-		return one, nil, err
+		return one, err
 	}
 	if t.Begin != nil {
 		t.Begin(b.name, b.what, t.number, 2+len(t.broken))
@@ -186,24 +186,27 @@ func (t *Tester) try(ctx context.Context, b breaking, kind string, already []Bit
 		o.Vary = b.vary[0]
 	}
 	res, err := t.Run(ctx, s, o)
-	var lacks *target.UnavailableError
+	var unable *plan.UnableError // an engine that is gone is none: then nobody knows what would be noticed
 	switch {
 	case ctx.Err() != nil:
-		return one, nil, errors.Join(context.Cause(ctx), err)
-	case err != nil && res == nil && len(b.vary) > 1 && errors.As(err, &lacks):
+		return one, errors.Join(context.Cause(ctx), err)
+	case err != nil && res == nil && len(b.vary) > 1 && errors.As(err, &unable):
 		t.number--
 		b.vary = b.vary[1:]
 		return t.try(ctx, b, kind, already)
-	case err != nil && res == nil && kind == rundir.Mutation && errors.As(err, &lacks):
+	case err != nil && res == nil && kind == rundir.Mutation && errors.As(err, &unable):
 		one.Outcome, one.Why, one.Dir = Skipped, oneLine(err.Error()), ""
-		return one, nil, nil
+		return one, nil
 	case err != nil && res == nil:
-		return one, nil, err
+		return one, err
 	case err != nil:
 		one.Why = oneLine(err.Error())
 	}
+	if _, known := o.Kit.Drivers[res.Run.Provenance.Engine]; known {
+		t.Options.Engine = res.Run.Provenance.Engine // what another engine cannot do says nothing of the gate
+	}
 	one.read(res.Run, kind, already)
-	return one, res, nil
+	return one, nil
 }
 
 // read takes from run.json what a run shows of the gate.

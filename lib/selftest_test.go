@@ -196,6 +196,52 @@ func TestSelfTestUntrusted(t *testing.T) {
 	})
 }
 
+// An engine that goes away ends the self-test as an error: what was not run has not been noticed.
+func TestSelfTestEngineGone(t *testing.T) {
+	te, b := tester(t, gated)
+	opens := 0
+	te.Options.Kit.Drivers[tutti.Docker] = func(ctx context.Context, id string) (target.Driver, func(context.Context) error, error) {
+		if opens++; opens > 3 { // after as-is, equal-arms and slow
+			return nil, nil, &target.UnavailableError{What: "ask the engine", Err: errors.New("connection refused")}
+		}
+		return b.open(ctx, id)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s, err := te.SelfTest(t.Context())
+		var unavailable *target.UnavailableError
+		if !errors.As(err, &unavailable) || s.Verdict != rundir.Errored || s.ExitCode != 30 || len(s.Runs) != 3 {
+			t.Errorf("%s (%d), %d runs, error %v", s.Verdict, s.ExitCode, len(s.Runs), err)
+		}
+		says(t, "reasons", s.Reasons, "not all of it was carried out", "connection refused")
+	})
+}
+
+// What nothing on the machine can do is left out, and said.
+func TestSelfTestUnable(t *testing.T) {
+	te, b := tester(t, gated)
+	te.Options.Kit.Faults = fault.Kinds{"kill": node.KillKind(), "http": unable()}
+	b.opts.Kit = te.Options.Kit
+	synctest.Test(t, func(t *testing.T) {
+		s, err := te.SelfTest(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{tutti.Delay, tutti.Errors} {
+			if r := tried(t, s, name); r.Outcome != tutti.Skipped || !strings.Contains(r.Why, "plan the faults") {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}
+
+// unable is a verb that no driver can do.
+func unable() fault.Kind {
+	k := planted{}.kind()
+	k.Params = append(k.Params, fault.Param{Name: "status", Type: fault.Count}, fault.Param{Name: "share", Type: fault.Share})
+	k.Ways = []fault.Way{{Name: "by magic", Abilities: target.CanProxy}}
+	return k
+}
+
 // Interrupted, it says what it came to.
 func TestSelfTestInterrupted(t *testing.T) {
 	te, _ := tester(t, gated)

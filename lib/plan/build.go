@@ -14,8 +14,8 @@ import (
 )
 
 // Build checks a scenario against its targets and against what the driver can do.
-// A scenario that cannot work is a [scenario.Errors]; something the environment lacks
-// is a [target.UnavailableError].
+// A scenario that cannot work is a [scenario.Errors]; faults that nothing in the environment
+// can do are an [UnableError].
 func Build(s *scenario.Scenario, targets map[string]*target.Target, kinds fault.Kinds, facts target.Facts) (*Plan, error) {
 	p := &Plan{Scenario: s, Targets: targets, kinds: kinds, facts: facts}
 	var wrong scenario.Errors

@@ -172,8 +172,9 @@ func TestIngress(t *testing.T) {
 func TestAbilities(t *testing.T) {
 	s := parse(t, sound)
 	_, err := plan.Build(s, targets(s), kinds(), target.Facts{Driver: "tiny", Abilities: target.CanKill | target.CanScale})
+	var unable *plan.UnableError
 	var lacking *target.UnavailableError
-	if !errors.As(err, &lacking) {
+	if !errors.As(err, &unable) || !errors.As(err, &lacking) {
 		t.Fatalf("error %v", err)
 	}
 	for _, part := range []string{

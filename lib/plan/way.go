@@ -59,11 +59,21 @@ func (p *Plan) checkAbilities() error {
 	for i, l := range lacks {
 		told[i] = fmt.Errorf("%s in %s: %s", l.fault, armsNamed(arms[l]), l.why)
 	}
-	return &target.UnavailableError{
+	return &UnableError{&target.UnavailableError{
 		What: "plan the faults", Err: errors.Join(told...),
 		Hint: "nothing was started; use another engine, or leave these faults out; tutti doctor says what there is",
-	}
+	}}
 }
+
+// An UnableError says that nothing here can do what the scenario's faults are, though the engine is there and answers. It wraps a
+// [target.UnavailableError].
+type UnableError struct{ Lacks *target.UnavailableError }
+
+// Error is what the wrapped error says.
+func (e *UnableError) Error() string { return e.Lacks.Error() }
+
+// Unwrap returns the [target.UnavailableError].
+func (e *UnableError) Unwrap() error { return e.Lacks }
 
 func armsNamed(names []string) string {
 	if len(names) == 1 {
