@@ -26,7 +26,8 @@ func (r *running) decided(valid int) bool {
 	if s.Most == 0 || !slices.Contains(slo.Looks(s.Repeats, s.Most), valid) {
 		return false
 	}
-	j := &judging{plan: rundir.Plan{Repeats: s.Repeats, Most: s.Most}, scenario: s, trials: r.trials}
+	j := &judging{plan: rundir.Plan{Repeats: s.Repeats, Most: s.Most, Provenance: rundir.Provenance{Engine: r.Facts.Driver}}, scenario: s, trials: r.trials}
+	j.tellHealth() // as reading the folder does: without it what a health check must lose is not known
 	seen := j.judge(r.trials)
 	if r.o.Hooks.Look != nil {
 		r.o.Hooks.Look(valid, seen.Open())

@@ -154,6 +154,33 @@ func TestExtensionOutOfTime(t *testing.T) {
 	})
 }
 
+// A look knows the health check, as the verdict does: what is over its floor can end an extension.
+func TestExtensionHealth(t *testing.T) {
+	text := strings.NewReplacer(
+		"nodes: app}", "nodes: app, health_check: {interval: 500ms, timeout: 250ms, fails: 2}}", "for: 5s", "for: 10s",
+		"{check: two.p50 <= one.p50, margin: 10%}", "two.loss_over_floor <= 1000",
+		"repeats:", "faults: [{name: crash, at: 3050ms, kill: app, for: 2s}]\nrepeats:",
+	).Replace(extended)
+	b := newBench(t, text)
+	b.Takes = takes(1, still)
+	b.opts.Hooks.Look = func(blocks int, open []string) {
+		if len(open) > 0 {
+			t.Errorf("after %d blocks %q are told to be open", blocks, open)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		res, err := b.run(t.Context(), t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verdict(t, res.Run, rundir.Pass, 0)
+		isLooks(t, res.Run.Extension, []int{6}, "every objective is decided")
+		if n := len(res.Run.Trials) / 2; n != 6 {
+			t.Errorf("%d blocks, want 6", n)
+		}
+	})
+}
+
 // Repeats of the command line go first, and take the extension away or make one.
 func TestExtensionOverridden(t *testing.T) {
 	b := newBench(t, extended)
