@@ -111,11 +111,13 @@ func (j *judging) measured(run *rundir.Run) *rundir.Baseline {
 		Schema: rundir.BaselineSchema, Name: run.Name, Run: run.ID, Measured: run.Provenance.Started.UTC(), Seed: run.Provenance.Seed,
 		Experiment: experiment(j.scenario), Host: Fingerprint(run.Provenance), Measures: []rundir.Measure{},
 	}
-	seen := make(map[string]bool)
 	add := func(m rundir.Measure) {
-		if key := fmt.Sprint(m.Subject, m.Lower); !seen[key] {
-			seen[key] = true
+		k := slices.IndexFunc(b.Measures, func(o rundir.Measure) bool { return o.Subject == m.Subject && o.Lower == m.Lower })
+		switch {
+		case k < 0:
 			b.Measures = append(b.Measures, m)
+		case m.Gates && !b.Measures[k].Gates: // an objective that only warns stands before it
+			b.Measures[k] = m
 		}
 	}
 	for i := range run.Objectives {
@@ -372,11 +374,11 @@ func (c *Comparison) conclude(was, now *measuredRun, gone []string) {
 const exitRegression = 11
 
 // inside are what can be compared between machines: what objectives hold one arm against another by, and each other arm's metrics over,
-// or less, the baseline arm's in the same block.
+// or less, the baseline arm's in the same block. A difference of times or rates is as large as the machine is slow, and is none.
 func inside(m *measuredRun) []rundir.Measure {
 	var all []rundir.Measure
 	for _, one := range m.Measures {
-		if one.Form != slo.Absolute {
+		if one.Form == slo.Ratio || one.Form == slo.Difference && !ofMachine(one.Unit) {
 			all = append(all, one)
 		}
 	}
@@ -397,8 +399,14 @@ func inside(m *measuredRun) []rundir.Measure {
 	return all
 }
 
+// ofMachine reports whether what has a unit is faster or slower with the machine.
+func ofMachine(u analysis.Unit) bool { return u == analysis.Seconds || u == analysis.PerSecond }
+
 // over is a measure of one arm held against that of another within each block.
 func over(one, base rundir.Measure) (rundir.Measure, bool) {
+	if ofMachine(one.Unit) && !one.Relative {
+		return one, false
+	}
 	out := one
 	out.Gates, out.Severity, out.Line, out.Values = false, slo.SeverityWarn, 0, []rundir.BlockValue{}
 	out.Subject, out.Form = one.Subject+" less "+base.Subject, slo.Difference

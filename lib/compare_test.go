@@ -14,6 +14,7 @@ import (
 	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/target"
@@ -232,6 +233,32 @@ func TestCompareDifference(t *testing.T) {
 		got := compared2(t, was, releaseRun(t, text, c.takes, nil))
 		if r := row(t, got, "two.p90 less 3 * one.p90 + 0.05s"); r.Verdict != c.want {
 			t.Errorf("%s: %s because %s", name, r.Verdict, r.Reason)
+		}
+	}
+}
+
+// Seconds and rates of two machines are not compared, not even as differences between arms.
+func TestCompareMachinesDifferences(t *testing.T) {
+	was := releaseRun(t, marginTexts, slowed(1, 1), nil)
+	now := releaseRun(t, marginTexts, slowed(3, 1), func(o *tutti.Options) { o.About.Version = "v1" })
+	c := compared2(t, was, now)
+	for _, r := range c.Rows {
+		if r.Of != slo.Ratio && r.Was.Unit != analysis.Ratio && r.Was.Unit != analysis.Number {
+			t.Errorf("%s is compared, in %s (%s)", r.Subject, r.Was.Unit, r.Of)
+		}
+	}
+	row(t, c, "two.error_rate less one.error_rate")
+	row(t, c, "two.ok_p50 over one.ok_p50")
+}
+
+// Of two objectives about one thing the one that gates is held against the baseline, wherever it stands.
+func TestCompareGateAfterWarning(t *testing.T) {
+	gate, warning := "  - two.p50 <= 400ms\n", "  - {check: two.p50 <= 300ms, severity: warn}\n"
+	for _, both := range []string{warning + gate, gate + warning} {
+		text := strings.Replace(releases, gate, both, 1)
+		c := compared2(t, releaseRun(t, text, slowed(1, 1), nil), releaseRun(t, text, slowed(2, 1), nil))
+		if r := row(t, c, "two.p50"); !r.Gates || r.Verdict != rundir.Fail || c.ExitCode != 11 {
+			t.Errorf("%s: gates %v, %s; the comparison ends with %d because %q", both, r.Gates, r.Verdict, c.ExitCode, c.Reasons)
 		}
 	}
 }

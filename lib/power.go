@@ -136,7 +136,7 @@ func (n Noise) counts() bool { return !n.Relative && n.Unit == analysis.Number }
 
 // needs are those of the effects that make sense, or why none does.
 func (n Noise) needs(effects []Effect) (all []Need, why string) {
-	if !n.Relative && (n.Unit == analysis.Seconds || n.Unit == analysis.PerSecond) {
+	if !n.Relative && ofMachine(n.Unit) {
 		// A percentage would be one of a difference, which may be next to nothing.
 		return nil, "it is a difference of times or rates, and an effect is a part of a time or a rate itself: compare without sums, or set a limit to a quotient"
 	}
