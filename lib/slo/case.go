@@ -28,7 +28,7 @@ type judgedCase struct {
 	directed   bool // op is < <= > >=
 	logs       bool
 	lower      bool // the limit is a lower one
-	signed     bool // a metric that can be below 0: a limit of 0 is one like any other
+	signed     bool // what can be below 0, such as a difference of metrics: a limit of 0 is one like any other
 	strict     bool
 	refused    string // why it cannot be judged at all
 	perBlock   time.Duration
@@ -70,7 +70,7 @@ func newCase(o Objective, numbers []int, blocks map[int]map[string]*analysis.Tri
 	if c.comparison {
 		c.compare(l, r)
 	} else {
-		c.subject, c.unit, c.limit = show(l, 0), l.unit(), limit
+		c.subject, c.unit, c.limit, c.signed = show(l, 0), l.unit(), limit, canBeNegative(l)
 	}
 	for _, n := range numbers {
 		x := eval(l, blocks[n], c.logs)
@@ -153,7 +153,6 @@ func (c *judgedCase) mirror(l Expr) {
 	c.est = estimate(c.xs, c.looks)
 	if m, plain := l.(Metric); plain && !c.comparison {
 		spec, _ := analysis.SpecOf(m.Ref.Metric)
-		c.signed = spec.Signed
 		lo, hi := least(spec), most(spec)
 		if c.lower {
 			lo, hi = -hi, -lo

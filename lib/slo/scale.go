@@ -47,9 +47,20 @@ func canBeNegative(e Expr) bool {
 		spec, _ := analysis.SpecOf(e.Ref.Metric)
 		return spec.Signed
 	case Binary:
-		return e.Op == '-' || canBeNegative(e.L) || canBeNegative(e.R)
+		if e.Op == '-' {
+			return !isComplement(e)
+		}
+		return canBeNegative(e.L) || canBeNegative(e.R)
 	}
 	return false
+}
+
+// isComplement reports whether a difference is what a share lacks of 1.
+func isComplement(e Binary) bool {
+	whole, constant := Constant(e.L)
+	m, metric := e.R.(Metric)
+	spec, _ := analysis.SpecOf(m.Ref.Metric)
+	return constant && metric && whole >= 1 && most(spec) == 1
 }
 
 // Resolution is the smallest time that an expression can tell from none at a rate of requests per second, in seconds: that of its metric,
