@@ -256,9 +256,13 @@ func isBeyond(o *rundir.Objective) bool {
 	}
 	lower := less(o)
 	switch {
-	case o.State == analysis.Never && o.Form == slo.Absolute:
+	case o.State == analysis.Never && o.Form != slo.Difference: // of a difference nobody knows which side never came
 		return !lower
-	case o.State != analysis.OK || o.Value.Value == nil:
+	case o.Value.Value == nil:
+		return false
+	case o.State == analysis.Censored: // it is more than that
+		return !lower && *o.Value.Value > *o.Limit
+	case o.State != analysis.OK:
 		return false
 	case lower:
 		return *o.Value.Value < *o.Limit

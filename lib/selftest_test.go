@@ -176,6 +176,37 @@ func TestSelfTestVerdicts(t *testing.T) {
 	}
 }
 
+// gatedBy is gated with other objectives and mutations, and with other words.
+func gatedBy(objectives, mutations string, oldnew ...string) string {
+	head := strings.NewReplacer(oldnew...).Replace(gated[:strings.Index(gated, "objectives:")])
+	return head + "objectives:\n" + objectives + "mutations:\n" + mutations + "repeats: 6\n"
+}
+
+// In one block what never came on one side of a comparison is beyond its limit, and so is what had not come when nobody looked any more.
+func TestSelfTestNever(t *testing.T) {
+	for objective, want := range map[string][]string{
+		"two.p50 <= one.p50":                 {"1?"},
+		"two.p50 <= one.p50 + 10ms":          nil, // a difference: which side never came?
+		"two.recovery <= 1.2 * one.recovery": {"1?"},
+		"two.recovery >= one.recovery":       nil,
+	} {
+		te, _ := tester(t, gatedBy("  - "+objective+"\n", "  all: {faults: [{name: crash, at: 3050ms, kill: {service: app, pick: all}, for: 20s}]}\n", "for: 10s", "for: 30s"))
+		synctest.Test(t, func(t *testing.T) {
+			s, err := te.SelfTest(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			outcome := tutti.Likely
+			if want == nil {
+				outcome = tutti.Missed
+			}
+			if r := tried(t, s, "all"); r.Outcome != outcome || !slices.Equal(biting(r), want) {
+				t.Errorf("%s: %s, %v; want %s and %v", objective, r.Outcome, biting(r), outcome, want)
+			}
+		})
+	}
+}
+
 // A run that is not to be trusted is no verdict on the gate.
 func TestSelfTestUntrusted(t *testing.T) {
 	te, b := tester(t, gated)
