@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tutti-bench/tutti/lib/schedule"
 	"github.com/tutti-bench/tutti/lib/slo"
 )
 
@@ -87,6 +88,11 @@ func (b *builder) search(f *fields) *Capacity {
 	case out.From > 0 && out.Hold > 0 && out.From*out.Hold.Seconds() < 20:
 		b.wrong(c.at["hold"].node, "at %s it has %.3g requests, from which nothing can be told", c.at["from"].node.Value, out.From*out.Hold.Seconds()).
 			expect("20 requests at least: a longer hold, or a higher \"from\"")
+	case f.text("arrivals") == string(schedule.Poisson) && out.To > 0 && out.Hold > 0:
+		hold := schedule.Constant(out.To, f.duration("warmup", DefaultWarmup), out.Hold)
+		if n := hold.Count(); n > schedule.MaxPoisson {
+			b.wrong(f.at["arrivals"].node, "a hold of %d requests cannot be drawn", n).expect("at most %d requests with poisson arrivals at the highest rate, or arrivals: uniform", schedule.MaxPoisson)
+		}
 	}
 	return out
 }
