@@ -12,11 +12,14 @@ type Mutation struct {
 	Line int
 }
 
+// unbroken are the names of a self-test's own runs, whose results stand beside those of mutations.
+var unbroken = []string{"as-is", "equal-arms"}
+
 // mutationKeys are the keys of a mutation: those of an arm, and whose they are.
 func mutationKeys(arm *keys) *keys {
 	k := *arm
 	k.name, k.brief, k.empty = "a mutation", "a mapping, such as {arms: [cluster], env: {CHECK: off}}", false
-	k.list = append(slices.Clone(arm.list), key{name: "arms", doc: "which arms are broken", def: "all but the baseline", form: many{
+	k.list = append(slices.Clone(arm.list), key{name: "arms", doc: "which arms are broken", def: "all but the baseline, or the only one", form: many{
 		of: anyName, what: "a list of arms, such as [cluster]", alone: true, min: 1, max: 50,
 	}})
 	return &k
@@ -30,6 +33,9 @@ func (b *builder) mutations(s *Scenario, top *fields) {
 			continue
 		}
 		m := Mutation{Name: i.key.Value, Line: i.key.Line}
+		if slices.Contains(unbroken, m.Name) {
+			b.wrong(i.key, "%q is a run of the self-test in which nothing is broken", m.Name).expect("another name")
+		}
 		broken := make(map[string]bool)
 		for _, a := range get[[]item](f, "arms", nil) {
 			name := a.v.(string)
@@ -41,13 +47,27 @@ func (b *builder) mutations(s *Scenario, top *fields) {
 		if len(f.at) == 0 || len(f.at) == 1 && f.has("arms") {
 			b.wrong(i.key, "the mutation changes nothing").expect("what it breaks, such as env, scale or faults")
 		}
+		before := len(b.errs)
 		for _, arm := range s.Arms {
-			if broken[arm.Name] || !f.has("arms") && arm.Name != s.Baseline {
+			other := arm.Name != s.Baseline || len(s.Arms) == 1 // a scenario's only arm is broken, whatever it is called
+			if broken[arm.Name] || !f.has("arms") && other {
 				m.Arms = append(m.Arms, b.mutated(arm, f, s.Load))
 			}
 		}
+		b.once(before)
 		s.Mutations = append(s.Mutations, m)
 	}
+}
+
+// once takes out what was found more than once since there were so many errors: what a mutation says is read for each of its arms.
+func (b *builder) once(before int) {
+	told := make(map[string]bool)
+	kept := slices.DeleteFunc(b.errs[before:], func(e *Error) bool {
+		again := told[e.Error()]
+		told[e.Error()] = true
+		return again
+	})
+	b.errs = b.errs[:before+len(kept)]
 }
 
 // mutated is an arm with what a mutation says over it.

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/tutti-bench/tutti/lib/scenario"
 )
 
 // A mutation is over its arms as an arm is over the target; without a list it is over all but the baseline.
@@ -25,5 +27,20 @@ func TestMutations(t *testing.T) {
 	// The arms themselves are as they were.
 	if a := s.Arms[1]; a.Env["CHECK"] != "/healthz" || a.Scale["app"] != 3 || len(a.Scale) != 1 || a.Faults[0].For != 15*time.Second || len(a.Compose) != 1 {
 		t.Errorf("cluster is %+v", a)
+	}
+}
+
+// A scenario's only arm is what a mutation breaks, with and without a baseline.
+func TestMutationOfOneArm(t *testing.T) {
+	for _, baseline := range []string{"", "baseline: two\n"} {
+		text := "version: 1\nname: t\ntarget: {compose: c.yaml, ingress: \"http://lb:8080\"}\narms: {two: {scale: {app: 2}}}\n" + baseline +
+			"load: {rate: 10/s, for: 10s, requests: [GET /]}\nmutations: {slow: {env: {SLOW: \"1\"}}}\n"
+		s, err := scenario.Parse("t.yaml", []byte(text), kinds())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := s.Mutations[0]; len(m.Arms) != 1 || m.Arms[0].Env["SLOW"] != "1" {
+			t.Errorf("%q: %+v", baseline, m)
+		}
 	}
 }

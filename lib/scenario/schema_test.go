@@ -109,7 +109,7 @@ var beyond = []string{
 	"keys-never-read", "keys-not-bounded", "keys-value", "verify-captured", "verify-constant", "verify-env", "verify-field", "verify-nothing", "verify-of-a-read", "verify-twice", "verify-unknown", "writes-",
 	"session-capture-both", "session-capture-match", "session-captured", "session-env", "session-never", "session-too-many", "session-twice",
 	"sweep-and", "sweep-arm", "sweep-baseline", "sweep-name", "sweep-twice", "capacity-and-for", "capacity-verify", "capacity-backwards", "capacity-faults", "capacity-few",
-	"capacity-hold", "capacity-of", "while-", "search-metric", "rate-without", "mutation-arm", "mutation-changes",
+	"capacity-hold", "capacity-of", "while-", "search-metric", "rate-without", "mutation-arm", "mutation-changes", "mutation-name", "capacity-poisson",
 	"agents-connections", "users-connections", "agents-sessions", "agents-users", "agents-verify", "request-without-time", "repeats-wide", "restart-for", "scale-refused", "scale-without-to", "tls-ca-and", "tls-without", "units", "rate-zero", "duration-too-long",
 }
 
