@@ -14,6 +14,7 @@ import (
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/rundir"
 	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/target"
 )
 
@@ -106,6 +107,34 @@ func TestNoise(t *testing.T) {
 		t.Errorf("the machine has changed: %v", d)
 	}
 	refuses(t, b, kept)
+}
+
+// Of comparisons that are the same of equal arms the one that gates is kept, with the smallest margin, in whichever order they stand.
+func TestTwiceTheSame(t *testing.T) {
+	warning, wide, narrow := "  - {check: two.p50 <= one.p50, severity: warn, name: warning}\n", "  - {check: two.p50 <= one.p50, margin: 40%, name: wide}\n", "  - {check: two.p50 <= one.p50, margin: 20%, name: narrow}\n"
+	was := "  - {check: two.p50 <= one.p50, margin: 10%}\n"
+	for name, c := range map[string]struct {
+		lines  string
+		margin float64
+	}{
+		"a warning first": {warning + wide, 0.4}, "a warning last": {wide + warning, 0.4},
+		"the narrow one first": {narrow + wide + warning, 0.2}, "the narrow one last": {warning + wide + narrow, 0.2},
+	} {
+		b := newBench(t, strings.Replace(compared, was, c.lines, 1))
+		res, _ := again(t, b, make([]float64, 6))
+		n := 0
+		for _, o := range res.Run.Objectives {
+			if o.Text != "one-again.p50 <= one.p50" {
+				continue
+			}
+			if n++; o.Severity != slo.SeverityFail || o.Margin != c.margin {
+				t.Errorf("%s: %s has margin %v and severity %s, want %v", name, o.Name, o.Margin, o.Severity, c.margin)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%s: %d objectives compare p50", name, n)
+		}
+	}
 }
 
 // refuses holds scenarios against noise of 9.5 % over 6 blocks, which resolves 14.9 %.

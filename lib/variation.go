@@ -44,11 +44,15 @@ func again(s *scenario.Scenario) error {
 	s.Arms, s.Baseline, s.Sweep = []scenario.Arm{one, two}, one.Name, nil
 	known := func(m slo.Metric) bool { return measures(one, s, m.Ref) }
 	var objectives []slo.Objective
-	seen := make(map[string]bool)
+	// Of several that become the same the strictest one that gates counts: whatever is wider holds where it does.
 	add := func(o slo.Objective) {
-		if o.Text = o.Check.String(); !seen[o.Text] {
-			seen[o.Text] = true
+		o.Text = o.Check.String()
+		gates := o.Severity != slo.SeverityWarn
+		switch k := slices.IndexFunc(objectives, func(was slo.Objective) bool { return was.Text == o.Text }); {
+		case k < 0:
 			objectives = append(objectives, o)
+		case gates && (objectives[k].Severity == slo.SeverityWarn || o.Margin < objectives[k].Margin):
+			objectives[k] = o
 		}
 	}
 	for _, o := range s.Objectives {
