@@ -223,6 +223,8 @@ func valueOf(b rundir.BlockValue) analysis.Value {
 		return analysis.Value{State: analysis.Never}
 	case b.Value == nil:
 		return analysis.Missing("no value in block %d", b.Block)
+	case b.State == analysis.NoData:
+		return analysis.Missing("in block %d it is at most %.3g: one side never came", b.Block, *b.Value)
 	case b.State == analysis.Censored:
 		return analysis.Value{V: *b.Value, State: analysis.Censored}
 	}

@@ -263,6 +263,29 @@ func TestCompareGateAfterWarning(t *testing.T) {
 	}
 }
 
+// What is only known to be at most something is no number to compare, and none to plan by.
+func TestCompareAtMost(t *testing.T) {
+	const fault = "faults: [{name: crash, at: 3050ms, kill: {service: app, pick: all}, for: "
+	text := strings.NewReplacer("one: {scale: {app: 1}}", "one: {"+fault+"26s}]}", "two: {scale: {app: 2}}", "two: {"+fault+"2s}]}", "for: 5s", "for: 30s",
+		"two.p90 <= 3 * one.p90", "two.recovery <= one.recovery").Replace(releases)
+	res := releaseRun(t, text, slowed(1, 1), nil)
+	o := res.Run.Objectives[1]
+	if b := o.PerBlock[0]; o.Verdict != rundir.Pass || b.State != analysis.NoData || b.Value == nil || *b.Value > 0.5 {
+		t.Errorf("%s because %s, first block %+v", o.Verdict, o.Reason, b)
+	}
+	r := row(t, compared2(t, res, res), `two.recovery{fault="crash"} over one.recovery{fault="crash"}`)
+	if r.Verdict != rundir.Inconclusive || !strings.Contains(r.Reason, "it is at most 0.") {
+		t.Errorf("%s because %s", r.Verdict, r.Reason)
+	}
+	p, err := tutti.PowerOf(res.Dir, newBench(t, releases).opts.Kit, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := p.Rows[1].Why; !strings.Contains(why, "in block 1 is at most 0.") {
+		t.Errorf("noise of it: %q", why)
+	}
+}
+
 // What is no longer the same experiment is refused, and said; what is not to be trusted compares to nothing.
 func TestCompareRefused(t *testing.T) {
 	kit := newBench(t, releases).opts.Kit

@@ -343,6 +343,9 @@ func objective(f slo.Finding) rundir.Objective {
 		if p.Value.State == analysis.OK || p.Value.State == analysis.Censored {
 			b.Value = finite(p.Value.V)
 		}
+		if p.AtMost() {
+			b.State = analysis.NoData // with a value, which it is at most
+		}
 		o.PerBlock = append(o.PerBlock, b)
 	}
 	return o

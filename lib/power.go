@@ -110,6 +110,9 @@ func noiseOf(o *rundir.Objective, scale slo.Scale) (Noise, string) {
 	n := Noise{Unit: o.Unit, N: len(o.PerBlock), Relative: scale == slo.Factor}
 	var xs []float64
 	for _, b := range o.PerBlock {
+		if b.State == analysis.NoData && b.Value != nil {
+			return n, fmt.Sprintf("its value in block %d is at most %.3g: one side never came", b.Block, *b.Value)
+		}
 		if b.State != analysis.OK || b.Value == nil {
 			return n, fmt.Sprintf("its value in block %d is %s", b.Block, orNothing(strings.ReplaceAll(string(b.State), "-", " ")))
 		}

@@ -121,11 +121,8 @@ func (e estimated) report(unit analysis.Unit, n int, scale func(float64) float64
 	}
 	v := mid.value()
 	out.State, out.Value, out.Note = v.State, v.V, v.Why
-	switch {
-	case v.State == analysis.Never:
+	if v.State == analysis.Never {
 		out.Value = mid.lo
-	case v.State == analysis.OK && mid.lo < mid.hi:
-		out.Note = "at most: one side did not come while it was looked for"
 	}
 	if e.interval {
 		out.Low, out.High = scale(e.low), scale(e.high)

@@ -55,8 +55,11 @@ func extentOf(v analysis.Value) extent {
 	return extent{why: v.Why}
 }
 
+// atMost is why a value is only the upper end of what it can be.
+const atMost = "at most: one side did not come while it was looked for"
+
 // value is the inverse of extentOf. Infinitely far on either side is never. What is
-// bounded above only has its upper end as its value: it is at most that.
+// bounded above only has its upper end as its value, and a why: it is at most that.
 func (e extent) value() analysis.Value {
 	switch low, high := math.IsInf(e.lo, -1), math.IsInf(e.hi, 1); {
 	case e.missing():
@@ -67,6 +70,8 @@ func (e extent) value() analysis.Value {
 		return analysis.Value{State: analysis.Never}
 	case high:
 		return analysis.Value{V: e.lo, State: analysis.Censored}
+	case e.lo < e.hi:
+		return analysis.Value{V: e.hi, State: analysis.OK, Why: atMost}
 	}
 	return analysis.Value{V: e.hi, State: analysis.OK}
 }

@@ -39,8 +39,11 @@ type Finding struct {
 // A Point is an objective's value in one block.
 type Point struct {
 	Block int
-	Value analysis.Value
+	Value analysis.Value // of state ok with a Why it is at most that, and nobody knows how much less
 }
+
+// AtMost reports whether the value is only the upper end of what it can be.
+func (p Point) AtMost() bool { return p.Value.State == analysis.OK && p.Value.Why != "" }
 
 // A Verdict is the judgement of a run.
 type Verdict struct {
