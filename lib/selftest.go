@@ -73,6 +73,9 @@ const (
 	Unknown Outcome = "unknown" // the run is not to be trusted
 )
 
+// AsIs is the name and kind of the run in which nothing is broken.
+const AsIs = "as-is"
+
 // A Bite is an objective that failed.
 type Bite struct {
 	Objective string `json:"objective"`
@@ -136,7 +139,7 @@ func (t *Tester) SelfTest(ctx context.Context) (*SelfTest, error) {
 }
 
 func (t *Tester) all(ctx context.Context, s *scenario.Scenario, out *SelfTest) error {
-	asIs, err := t.try(ctx, breaking{name: "as-is", what: "nothing"}, "as-is", nil)
+	asIs, err := t.try(ctx, breaking{name: AsIs, what: "nothing"}, AsIs, nil)
 	if err != nil {
 		return err
 	}
@@ -320,7 +323,7 @@ func (t *SelfTest) neverFailed(s *scenario.Scenario) {
 			switch r.Kind {
 			case rundir.Mutation:
 				bitten[b.Number] = true
-			case "as-is":
+			case AsIs:
 				already[b.Number] = true
 			}
 		}

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/rundir"
+	"github.com/tutti-bench/tutti/lib/scenario"
+	"github.com/tutti-bench/tutti/lib/slo"
 )
 
 // gatesFolder is where the self-tests are, in the folder of the runs.
@@ -76,7 +79,7 @@ func (s *suite) tryGate(ctx context.Context, g *gate) {
 	j := g.job
 	key, err := s.key(j)
 	dir := s.folder(j)
-	if g.found = readGate(dir); err == nil && g.found != nil && g.found.Blocks >= j.repeats && keptKey(dir) == key {
+	if g.found = readGate(dir); err == nil && complete(g.found) && g.found.Blocks >= j.repeats && keptKey(dir) == key {
 		fmt.Fprintf(s.out, "%s  %-22s %s, finished before\n", time.Now().Format("15:04:05"), j.name, g.found.Verdict)
 		return
 	}
@@ -95,8 +98,9 @@ func (s *suite) tryGate(ctx context.Context, g *gate) {
 	default:
 		if err := s.selfTest(ctx, j, dir, key); err != nil {
 			g.why, g.failed = oneLine(err.Error()), true
+		} else {
+			g.found = readGate(dir)
 		}
-		g.found = readGate(dir)
 	}
 	word := g.why
 	if g.found != nil {
@@ -130,10 +134,16 @@ func (s *suite) selfTest(ctx context.Context, j *job, dir, key string) error {
 	return os.WriteFile(filepath.Join(dir, "key"), []byte(key), 0o600)
 }
 
-// unlessFound is err where nothing was found: exit codes say what selftest.json says.
+// unlessFound is an error where nothing was found, or not all of it: else exit codes say what selftest.json says.
 func unlessFound(dir string, said []byte, err error) error {
-	if err == nil || readGate(dir) != nil {
+	found := readGate(dir)
+	switch {
+	case complete(found):
 		return nil
+	case found != nil:
+		return errors.New(first(append(found.Reasons, "the self-test broke off")))
+	case err == nil:
+		return errors.New("tutti ended well and wrote no selftest.json")
 	}
 	var last tail
 	_, _ = last.Write(said) // it never fails
@@ -149,6 +159,11 @@ func readGate(dir string) *tutti.SelfTest {
 	return &found
 }
 
+// complete reports whether all runs of a self-test were carried out. One that broke off says nothing of what it has not run.
+func complete(found *tutti.SelfTest) bool {
+	return found != nil && found.Verdict != rundir.Errored && found.Verdict != rundir.Interrupted
+}
+
 func keptKey(dir string) string {
 	b, _ := os.ReadFile(filepath.Join(dir, "key")) // none is another key
 	return string(b)
@@ -162,7 +177,7 @@ func gateTable(gates []*gate) string {
 	for _, g := range gates {
 		switch {
 		case g.found != nil:
-			fmt.Fprintf(&b, "| [%s](%s.yaml) | %s |\n", g.job.name, g.job.name, strings.Join(gateRow(g.found), " | "))
+			fmt.Fprintf(&b, "| [%s](%s.yaml) | %s |\n", g.job.name, g.job.name, strings.Join(gateRow(g.job.scenario, g.found), " | "))
 		case g.row != "" && !g.failed:
 			b.WriteString(g.row + "\n")
 		case g.why == "":
@@ -178,16 +193,35 @@ func gateTable(gates []*gate) string {
 	return b.String()
 }
 
-// gateRow are the cells of one self-test.
-func gateRow(s *tutti.SelfTest) []string {
+// mute are the objectives, by number, whose failing notices nothing: they only warn, or fail with nothing broken.
+func mute(of *scenario.Scenario, s *tutti.SelfTest) map[int]bool {
+	mute := make(map[int]bool)
+	for i, o := range of.Objectives {
+		mute[i+1] = o.Severity == slo.SeverityWarn
+	}
+	for _, r := range s.Runs {
+		for _, b := range r.Bites {
+			if r.Kind == tutti.AsIs {
+				mute[b.Number] = true
+			}
+		}
+	}
+	return mute
+}
+
+// gateRow are the cells of the self-test of a scenario.
+func gateRow(of *scenario.Scenario, s *tutti.SelfTest) []string {
 	by := make(map[tutti.Outcome][]string)
+	mute := mute(of, s)
 	for _, r := range s.Runs {
 		text := cell(r.Name)
 		var sure, likely []string
 		for _, bite := range r.Bites {
-			if bite.Beyond {
+			switch {
+			case mute[bite.Number]:
+			case bite.Beyond:
 				likely = append(likely, strconv.Itoa(bite.Number))
-			} else {
+			default:
 				sure = append(sure, strconv.Itoa(bite.Number))
 			}
 		}
