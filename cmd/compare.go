@@ -22,8 +22,8 @@ objectives are about, and the metrics of each arm, with the interval of the chan
 NOW are runs' folders or baseline files. Runs that differ in load, faults or target are
 refused. Where the machines differ, only what compares arms inside each run is compared.
 
-It ends with 11 if what an objective is about is shown to have become worse, with 12 if
-that is open for any of them, else with 0.`,
+It ends with 13 if either run is not to be trusted, with 11 if what an objective is about is
+shown to have become worse, with 12 if that is open for any of them, else with 0.`,
 		Args: exactly("WAS", "NOW"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			found, err := tutti.Compare(args[0], args[1], a.kit.Kit)

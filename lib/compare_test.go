@@ -200,8 +200,8 @@ func TestUsualMargins(t *testing.T) {
 		margin   float64
 		floor    float64
 	}{
-		"two.ok_p50":                               {true, 0.1, 1e-6},
-		"two.ok_p90 less 3 * one.ok_p90 + 0.05s":   {false, 0.0092, 0},
+		"two.ok_p50": {true, 0.1, 1e-6},
+		"two.ok_p90 less (3 * one.ok_p90 + 0.05s)": {false, 0.0092, 0},
 		"two.ok_p90 - one.ok_p90":                  {false, 0, 0},
 		"two.goodput - one.goodput":                {false, 0.1, 0},
 		"two.ok_p90 / one.ok_p90":                  {true, 0.1, 0},
@@ -231,7 +231,7 @@ func TestCompareDifference(t *testing.T) {
 		want  rundir.Verdict
 	}{"the same": {slowed(1, 1), rundir.Pass}, "two is slower": {slowed(1, 15), rundir.Fail}} {
 		got := compared2(t, was, releaseRun(t, text, c.takes, nil))
-		if r := row(t, got, "two.p90 less 3 * one.p90 + 0.05s"); r.Verdict != c.want {
+		if r := row(t, got, "two.p90 less (3 * one.p90 + 0.05s)"); r.Verdict != c.want {
 			t.Errorf("%s: %s because %s", name, r.Verdict, r.Reason)
 		}
 	}

@@ -98,14 +98,14 @@ func (c *judgedCase) compare(l, r Expr) {
 	timed := l.unit() == analysis.Seconds || l.unit() == analysis.PerSecond
 	c.logs = c.directed && (isProduct(l) && isProduct(r) || m > 0 && timed)
 	if !c.logs {
-		c.form, c.unit, c.subject = Difference, l.unit(), show(l, 0)+" less "+show(r, 0)
+		c.form, c.unit, c.subject = Difference, l.unit(), operandText(l)+" less "+operandText(r)
 		c.limit = m
 		if c.lower {
 			c.limit = -m
 		}
 		return
 	}
-	c.form, c.unit, c.subject = Ratio, analysis.Number, show(l, 0)+" over "+show(r, 0)
+	c.form, c.unit, c.subject = Ratio, analysis.Number, operandText(l)+" over "+operandText(r)
 	c.limit = math.Log1p(m)
 	if c.lower {
 		if m >= 1 {
@@ -115,6 +115,9 @@ func (c *judgedCase) compare(l, r Expr) {
 		c.limit = math.Log1p(-m)
 	}
 }
+
+// operandText is a side as it stands beside a word, a sum in parentheses.
+func operandText(e Expr) string { return show(e, precedence('*')) }
 
 // isProduct reports whether an expression is made of times, rates and plain numbers by
 // * and / alone.

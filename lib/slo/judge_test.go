@@ -158,6 +158,7 @@ func decisions() []decision {
 		{"margin cannot be told", "b.max <= a.max", 0.005, pairs(slower(6, 1.003)...)},
 		{"a factor is a quotient too", "b.max <= 1.5 * a.max", 0, pairs(slower(6, 1.2)...)},
 		{"a sum is a difference", "b.max <= a.max + 50ms", 0, pairs(slower(6, 1.2)...)},
+		{"a sum is a quotient with a margin", "b.max <= a.max + 50ms", 0.1, pairs(slower(6, 1.2)...)},
 		{"four blocks by paired t", "b.max <= a.max", 0.1, pairs(slower(4, 1.2)...)},
 		{"two blocks", "b.max <= a.max", 0.1, pairs(slower(2, 1.2)...)},
 		{"points", "b.availability > a.availability", 0, pairs(times(6, lost(200), lost(10))...)},
