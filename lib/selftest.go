@@ -15,6 +15,7 @@ import (
 	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/slo"
 	"github.com/tutti-bench/tutti/lib/target"
+	"github.com/tutti-bench/tutti/lib/trial"
 )
 
 // The built-in mutations.
@@ -64,7 +65,7 @@ type Outcome string
 
 // The outcomes.
 const (
-	Caught  Outcome = "caught"  // broken, and an objective failed
+	Caught  Outcome = "caught"  // broken, and an objective failed, or the target did not get ready
 	Likely  Outcome = "likely"  // broken, and an objective's estimate is beyond its limit, in too few blocks for a verdict
 	Missed  Outcome = "missed"  // broken, and nothing failed
 	Quiet   Outcome = "quiet"   // not broken, and nothing failed
@@ -209,7 +210,16 @@ func (t *Tester) try(ctx context.Context, b breaking, kind string, already []Bit
 		t.Options.Engine = res.Run.Provenance.Engine // what another engine cannot do says nothing of the gate
 	}
 	one.read(res.Run, kind, already)
+	if kind == rundir.Mutation && neverReady(err) {
+		one.Outcome, one.Why = Caught, "the target does not get ready, which no run lets pass: "+one.Why
+	}
 	return one, nil
+}
+
+// neverReady reports whether a run ended because of its target alone, and not because of the engine.
+func neverReady(err error) bool {
+	var unavailable *target.UnavailableError // the run's own: an engine's has no target that was not ready inside
+	return errors.As(err, &unavailable) && errors.Is(unavailable.Err, trial.ErrNotReady) && !errors.Is(err, trial.ErrLeft)
 }
 
 // read takes from run.json what a run shows of the gate.
@@ -356,7 +366,13 @@ func breakings(ctx context.Context, s *scenario.Scenario, o Options) ([]breaking
 	for _, m := range s.Mutations {
 		all = append(all, breaking{name: m.Name, what: "as the scenario says", vary: []*rundir.Variation{{Kind: rundir.Mutation, Name: m.Name}}})
 	}
-	for _, b := range []breaking{fewer(s, targets), delayed(s, targets, o.Kit.Faults), failing(s, targets, o.Kit.Faults)} {
+	less := fewer(s, targets)
+	if less.skip == "" {
+		if err := possible(ctx, s, less.vary[0], o); err != nil {
+			less.skip = "with one node less the scenario is none: " + oneLine(err.Error())
+		}
+	}
+	for _, b := range []breaking{less, delayed(s, targets, o.Kit.Faults), failing(s, targets, o.Kit.Faults)} {
 		if !slices.ContainsFunc(s.Mutations, func(m scenario.Mutation) bool { return m.Name == b.name }) {
 			all = append(all, b)
 		}
@@ -367,7 +383,7 @@ func breakings(ctx context.Context, s *scenario.Scenario, o Options) ([]breaking
 // CheckMutations refuses what the scenario's mutations say and no engine could carry out. Of the options it takes Kit and Compose.
 func CheckMutations(ctx context.Context, s *scenario.Scenario, o Options) error {
 	for _, m := range s.Mutations {
-		if err := possible(ctx, s, m, o); err != nil {
+		if err := possible(ctx, s, &rundir.Variation{Kind: rundir.Mutation, Name: m.Name}, o); err != nil {
 			return err
 		}
 	}
@@ -375,15 +391,15 @@ func CheckMutations(ctx context.Context, s *scenario.Scenario, o Options) error 
 }
 
 // possible refuses a mutation that no engine could carry out, as [plan.Build] refuses a scenario.
-func possible(ctx context.Context, s *scenario.Scenario, m scenario.Mutation, o Options) error {
+func possible(ctx context.Context, s *scenario.Scenario, v *rundir.Variation, o Options) error {
 	broken := *s
 	broken.Arms = slices.Clone(s.Arms)
-	if err := mutate(&broken, &rundir.Variation{Kind: rundir.Mutation, Name: m.Name}, o.Kit.Faults); err != nil {
+	if err := mutate(&broken, v, o.Kit.Faults); err != nil {
 		return err
 	}
 	targets, err := LoadTargets(ctx, &broken, o.Compose)
 	if err != nil {
-		return fmt.Errorf("mutation %s: %w", m.Name, err)
+		return fmt.Errorf("mutation %s: %w", v.Name, err)
 	}
 	_, err = plan.Build(&broken, targets, o.Kit.Faults, target.Facts{Driver: "any", Abilities: ^target.Ability(0)})
 	return err

@@ -227,6 +227,35 @@ func TestSelfTestUntrusted(t *testing.T) {
 	})
 }
 
+// A target that does not get ready with something broken is noticed: no run lets that pass. Without anything broken it is an error.
+func TestSelfTestNeverReady(t *testing.T) {
+	for trial, want := range map[string]tutti.Outcome{"two-1": tutti.Caught, "one-1": tutti.Unknown} {
+		te, b := tester(t, strings.Replace(gated, `{env: {SLOW: "0"}}`, `{env: {BROKEN: "1"}}`, 1))
+		broken := false
+		run := te.Run
+		te.Run = func(ctx context.Context, s *scenario.Scenario, o tutti.Options) (*tutti.Result, error) {
+			broken = o.Vary != nil && o.Vary.Name == "same" || o.Vary == nil && trial == "one-1"
+			return run(ctx, s, o)
+		}
+		b.UpErr = func(s target.Spec) error {
+			if broken && s.Trial == trial {
+				return errors.New("a quorum of three is wanted")
+			}
+			return nil
+		}
+		synctest.Test(t, func(t *testing.T) {
+			s, err := te.SelfTest(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := map[string]string{"two-1": "same", "one-1": "as-is"}[trial]
+			if r := tried(t, s, name); r.Outcome != want || !strings.Contains(r.Why, "a quorum of three is wanted") {
+				t.Errorf("%s: %+v", trial, r)
+			}
+		})
+	}
+}
+
 // An engine that goes away ends the self-test as an error: what was not run has not been noticed.
 func TestSelfTestEngineGone(t *testing.T) {
 	te, b := tester(t, gated)
