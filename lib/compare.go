@@ -50,6 +50,7 @@ type Side struct {
 type ComparedRow struct {
 	Subject string         `json:"subject"`
 	Gates   bool           `json:"gates"`
+	Lower   bool           `json:"lower"` // less is worse
 	Verdict rundir.Verdict `json:"verdict"`
 	Better  bool           `json:"better"`
 	Of      slo.Form       `json:"of"` // the form of was and now
@@ -309,7 +310,7 @@ func compare(was, now *measuredRun) *Comparison {
 		if !m.Gates {
 			severity = slo.SeverityWarn
 		}
-		rows = append(rows, ComparedRow{Subject: m.Subject, Gates: m.Gates, Of: m.Form})
+		rows = append(rows, ComparedRow{Subject: m.Subject, Gates: m.Gates, Lower: m.Lower, Of: m.Form})
 		changes = append(changes, slo.Change{
 			Subject: m.Subject, Was: valuesOf(m), Now: valuesOf(&after[k]), Unit: m.Unit, Ratio: m.Relative, Floor: m.Floor, Lower: m.Lower,
 			Margin: m.Margin, Severity: severity,

@@ -95,7 +95,7 @@ func regression(b *rundir.Baseline, r ComparedRow) rundir.Objective {
 		Name: r.Subject + " against the baseline", Text: "baseline: " + r.Subject, Subject: r.Subject, Severity: slo.SeverityFail, Verdict: r.Verdict,
 		Form: r.Form, Op: "<=", Limit: r.Limit, N: r.Now.N, Value: r.By, Arms: []string{}, Regression: true, Reason: r.Reason,
 	}
-	if k := slices.IndexFunc(b.Measures, func(m rundir.Measure) bool { return m.Subject == r.Subject && m.Gates }); k >= 0 {
+	if k := slices.IndexFunc(b.Measures, func(m rundir.Measure) bool { return m.Subject == r.Subject && m.Lower == r.Lower && m.Gates }); k >= 0 {
 		m := b.Measures[k]
 		o.Margin, o.Arms = m.Margin, append(o.Arms, m.Arms...)
 		if m.Lower {
