@@ -116,7 +116,8 @@ func (h *session) take(f http2.Frame) (complete *inbox, id uint32) {
 	return nil, id
 }
 
-// note logs a request. After GOAWAY those that came too late for it are broken, and no others: their client waits.
+// note logs a request. After GOAWAY those that came too late for it are broken, and no others: their client waits. So for a request behind
+// which a later stream was taken there is no GOAWAY: it would promise this one an answer.
 func (h *session) note(in *inbox, id uint32) (number int, status code, at time.Time) {
 	number, status = h.s.note(in.e)
 	h.mu.Lock()
@@ -126,6 +127,9 @@ func (h *session) note(in *inbox, id uint32) (number int, status code, at time.T
 		if id > h.last {
 			status = 0
 		}
+		h.s.settle(number, status)
+	} else if status == 0 && h.s.Break == GoAway && id < h.last {
+		status = http.StatusOK
 		h.s.settle(number, status)
 	}
 	if status != 0 {
