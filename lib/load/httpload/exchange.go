@@ -30,8 +30,6 @@ type carrier interface {
 type trip interface {
 	// class says what an error of carry, or of the body, means.
 	class(err error) record.Class
-	// failed is when it failed, if that is known better than by when carry returned; else zero.
-	failed() time.Time
 	end()
 }
 
@@ -57,7 +55,6 @@ func newCarrier(ctx context.Context, p load.Plan) carrier {
 type outcome struct {
 	class  record.Class
 	err    error       // nil if a whole answer came
-	failed time.Time   // when the exchange failed, if that was before do returned
 	header http.Header // of the answer, nil if none came
 
 	captured map[string]string // of a good answer
@@ -78,7 +75,7 @@ func do(
 		return outcome{class: record.Wrong}
 	}
 	if err != nil {
-		return outcome{class: t.class(err), err: err, failed: t.failed()}
+		return outcome{class: t.class(err), err: err}
 	}
 	defer resp.Body.Close()
 	out := outcome{header: resp.Header, status: resp.StatusCode, class: record.Wrong}

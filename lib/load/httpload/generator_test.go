@@ -133,6 +133,23 @@ func testRequestOnTheWire(t *testing.T) {
 	}
 }
 
+// A user may ask for connections to be closed, which lanes do not do: then each request has one of its own.
+func TestConnectionClose(t *testing.T) { engines(t, testConnectionClose) }
+
+func testConnectionClose(t *testing.T) {
+	for _, path := range []string{"/", "/{{.Seq}}"} {
+		s := serve(t, new(loadtest.Server))
+		p := plan(t, s, 100, 100*time.Millisecond)
+		p.Requests[0].Path, p.Requests[0].Headers = path, map[string]string{"Connection": "close"}
+		checkClasses(t, classes(run(t, p)), map[record.Class]int{record.OK: 10})
+		for _, e := range s.Log() {
+			if e.Reused || e.Header.Get("Connection") != "close" {
+				t.Errorf("%s: reused is %v, header %v", path, e.Reused, e.Header)
+			}
+		}
+	}
+}
+
 func TestClasses(t *testing.T) { engines(t, testClasses) }
 
 func testClasses(t *testing.T) {

@@ -73,8 +73,7 @@ func (u untimed) Deadline() (time.Time, bool) { return u.deadline, true }
 // classified is a trip whose errors say their kind.
 type classified struct{}
 
-func (classified) failed() time.Time { return time.Time{} }
-func (classified) end()              {}
+func (classified) end() {}
 
 func (classified) class(err error) record.Class {
 	e, ok := errors.AsType[*wire.Error](err)

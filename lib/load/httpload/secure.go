@@ -169,7 +169,7 @@ func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) 
 		if err == nil {
 			return resp, t, nil
 		}
-		if t.wrote.Load() || ctx.Err() != nil {
+		if t.sent(err) || ctx.Err() != nil {
 			return nil, t, err
 		}
 		if l.alive() && !goingAway(err) { // it has nothing to do with the connection
@@ -182,8 +182,19 @@ func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) 
 		// Not a byte of it has been written: the connection was closed, or was going away, while the request was not on it.
 		s.put(l, false)
 		t.on = nil
+		t.wrote.Store(false) // what was written went nowhere
+		t.heads.Store(0)
 	}
 }
+
+// closedIdle reports whether an error of HTTP/1.1 says that the connection ended while no request was on it. net/http has closed it then, so that nothing
+// of the next request went out, even if it was written; it says so by these texts alone.
+func closedIdle(err error) bool {
+	return endedIdle(err) || strings.Contains(err.Error(), "readLoopPeekFailLocked: ")
+}
+
+// endedIdle reports whether the peer closed it, and nothing else was wrong.
+func endedIdle(err error) bool { return strings.Contains(err.Error(), "server closed idle connection") }
 
 // goingAway reports whether an error of HTTP/2 says that the connection takes no more requests, which net/http says by these texts
 // alone.
@@ -234,8 +245,6 @@ type watched struct {
 	dead       bool          // what it was on is not to be used again
 }
 
-func (*watched) failed() time.Time { return time.Time{} }
-
 func (t *watched) end() {
 	t.cancel()
 	if t.on != nil {
@@ -257,6 +266,9 @@ func (t *watched) trace() *httptrace.ClientTrace {
 	}
 }
 
+// sent reports whether a part of the request may have gone out before this error.
+func (t *watched) sent(err error) bool { return t.wrote.Load() && !closedIdle(err) }
+
 // A streamError is net/http's own of HTTP/2, which has no name there: it makes itself into a type of this shape.
 type streamError struct {
 	StreamID uint32
@@ -277,8 +289,6 @@ func (t *watched) class(err error) record.Class {
 	switch {
 	case t.unsendable, errors.Is(err, errClosed):
 		return record.Unsent
-	case errors.Is(err, errBound):
-		return record.Shed
 	case t.heads.Load() > 1:
 		return record.EOF // stopped by trace: the transport keeps the reason to itself
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
@@ -328,7 +338,7 @@ func (t *watched) ofConnection(err error) record.Class {
 		return record.Reset
 	case is(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.ETIMEDOUT):
 		return record.NoRoute // ETIMEDOUT: the kernel gave up on a silent peer, before our deadline
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), endedIdle(err):
 		return record.EOF
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {

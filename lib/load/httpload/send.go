@@ -50,9 +50,8 @@ func newKind(p load.Plan, templates *load.Templates, i int) kind {
 	if err != nil {
 		return k // as it will be told when it is sent
 	}
-	k.fixed, err = wire.NewMessage(plainRequest(m))
-	if err != nil {
-		k.fixed = nil
+	if k.fixed, err = wire.NewMessage(plainRequest(m)); err != nil {
+		k.fixed, k.lean = nil, false // it is the same each time
 	}
 	return k
 }
@@ -207,16 +206,16 @@ func (r *run) sendMade(ctx context.Context, s *record.Sample, k *kind, turn load
 		}
 	}
 	m, err := r.templates.Message(turn, captured)
-	if err == nil && k.lean {
-		var written *wire.Message
-		if written, err = wire.NewMessage(plainRequest(m)); err == nil {
-			r.overLane(ctx, s, k, written, by)
-			return
-		}
-	}
 	if err != nil {
 		r.unsendable(s, err)
 		return
+	}
+	if k.lean {
+		// What a lane does not take, such as the wish for the connection to be closed, the transport sends, or refuses itself.
+		if written, err := wire.NewMessage(plainRequest(m)); err == nil {
+			r.overLane(ctx, s, k, written, by)
+			return
+		}
 	}
 	r.exchange(ctx, s, m, client)
 }
@@ -283,9 +282,6 @@ func (r *run) exchange(ctx context.Context, s *record.Sample, m load.Message, cl
 	s.BytesIn, s.BytesOut = got.length, uint64(len(m.Body))
 	if got.err != nil {
 		s.Error = got.err.Error()
-		if !got.failed.IsZero() {
-			s.Done = got.failed.Sub(r.zero)
-		}
 	}
 	if got.header != nil && r.plan.AttemptsHeader != "" {
 		s.Tried = attempts(got.header.Values(r.plan.AttemptsHeader))
