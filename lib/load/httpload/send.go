@@ -237,6 +237,7 @@ func (r *run) overLane(ctx context.Context, s *record.Sample, k *kind, m *wire.M
 	if by.lane == nil {
 		by.lane = r.carrier.lane(m)
 	}
+	defer by.lane.Forget() // a lane is idle for longer than it is busy
 	a, err := by.lane.Do(ctx, r.zero.Add(s.Due+r.plan.Timeout), m, k.keep)
 	s.BytesOut = uint64(m.Body())
 	if err != nil {

@@ -29,7 +29,7 @@ type conn struct {
 
 	// The pool's, under its lock.
 	opened    time.Duration // when
-	expires   time.Duration // 0: never
+	expires   time.Duration // from then on it is not taken again
 	idleSince time.Duration // of a lane's, the lane's
 	place     int           // in pool.all
 	busy      bool
@@ -128,18 +128,24 @@ func (c *conn) fill(most int) error {
 	return err
 }
 
-// shelve puts an empty buffer of the usual size away until the next answer comes: a connection that waits needs none.
+// shelve puts an empty buffer away until the next answer comes: a connection that waits needs none.
 func (c *conn) shelve(now time.Duration) {
 	c.idleSince = now
 	c.putBuffer()
 }
 
-// putBuffer does that.
+// putBuffer does that with one of the usual size, and forgets one that is too large to be kept.
 func (c *conn) putBuffer() {
-	if len(c.buf) == firstBuf && c.r == c.w {
+	if c.r != c.w {
+		return
+	}
+	switch n := len(c.buf); {
+	case n == firstBuf:
 		b := (*[firstBuf]byte)(c.buf)
 		c.buf, c.r, c.w = nil, 0, 0
 		buffers.Put(b)
+	case n > keepBuf:
+		c.buf, c.r, c.w = nil, 0, 0
 	}
 }
 

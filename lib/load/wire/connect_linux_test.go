@@ -27,6 +27,16 @@ func TestConnectDeadline(t *testing.T) {
 	}
 }
 
+// Whoever gives up takes along what was being made for it: it must not take the place of what others need.
+func TestDialEndsWithItsWaiter(t *testing.T) {
+	address := full(t)
+	tr := open(t, wire.Options{Connect: time.Minute, Total: time.Minute, MaxConns: 1})
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	defer cancel()
+	is(t, exchange(ctx, tr, "GET", "http://"+address+"/", ""), wire.Timeout)
+	until(t, func() bool { a := tr.Stats()[0]; return a.Dialing == 0 && a.NotOpened == 1 })
+}
+
 func TestCancelWhileConnecting(t *testing.T) {
 	address := full(t)
 	soon(t, func() time.Duration {

@@ -112,8 +112,8 @@ func malformed(what string, got []byte) error {
 	return protocolError(fmt.Sprintf("%s: %q", what, got))
 }
 
-// kindOf sorts an error. Answered is whether a byte of the answer had come.
-func kindOf(err error, answered bool) Kind {
+// KindOf sorts an error of a connection. Answered is whether a byte of the answer had come.
+func KindOf(err error, answered bool) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}

@@ -17,9 +17,14 @@ func readFD(fd uintptr, p []byte) (int, error) {
 }
 
 func once(call, fd uintptr, p []byte) (int, error) {
-	n, _, e := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))) //nolint:gosec // as package syscall does
-	if e != 0 {
-		return -1, e
+	for {
+		n, _, e := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p))) //nolint:gosec // as package syscall does
+		switch e {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		default:
+			return -1, e
+		}
 	}
-	return int(n), nil
 }

@@ -26,7 +26,7 @@ type Lane struct {
 	answer Answer
 }
 
-// An Answer is what came back to a [Lane]. It holds until the lane's next exchange.
+// An Answer is what came back to a [Lane]. It holds until the lane's next exchange, or [Lane.Forget].
 type Answer struct {
 	Status int
 	Body   []byte    // its first bytes, as many as were asked for
@@ -157,13 +157,14 @@ func (l *Lane) Do(ctx context.Context, deadline time.Time, m *Message, most int)
 	limit := min(now+l.t.o.Total, deadline.Sub(l.t.epoch))
 	var c *conn
 	for {
-		if e := l.open(ctx, now, limit); e != nil {
+		var e *Error
+		if now, e = l.open(ctx, now, limit); e != nil {
 			return nil, e
 		}
 		c = l.c
 		c.limit = limit
 		c.arm(now)
-		e := l.exchange(ctx, m, most)
+		e = l.exchange(ctx, m, most)
 		if e != nil {
 			l.drop(e)
 			return nil, e
@@ -188,11 +189,22 @@ func (l *Lane) Do(ctx context.Context, deadline time.Time, m *Message, most int)
 	return &l.answer, nil
 }
 
-// open makes sure that there is a connection to use.
-func (l *Lane) open(ctx context.Context, now, limit time.Duration) *Error {
+// Forget lets go of the answer to the last exchange, if it is one that is too large to be kept: a lane that waits needs none.
+func (l *Lane) Forget() {
+	a := &l.answer
+	if cap(a.head) > keepBuf {
+		a.head, a.header = nil, nil
+	}
+	if cap(a.Body) > keepBuf {
+		a.Body = nil
+	}
+}
+
+// open makes sure that there is a connection to use, and says how late it is then.
+func (l *Lane) open(ctx context.Context, now, limit time.Duration) (time.Duration, *Error) {
 	if c := l.c; c != nil {
 		if c.expires > now && now-c.idleSince < l.t.o.MaxIdle {
-			return nil // whether it is still open is seen by who uses it
+			return now, nil // whether it is still open is seen by who uses it
 		}
 		l.settle(nil)
 		l.p.discard(c)
@@ -200,11 +212,11 @@ func (l *Lane) open(ctx context.Context, now, limit time.Duration) *Error {
 	}
 	c, e := l.p.get(ctx, now, limit)
 	if e != nil {
-		return e
+		return now, e
 	}
 	l.c = c
 	l.shot.take(c)
-	return nil
+	return l.t.now(), nil // it may have waited
 }
 
 // settle counts what the lane did on its connection, in one go.

@@ -172,6 +172,63 @@ func TestLaneKeepsAndReplaces(t *testing.T) {
 	}
 }
 
+// A deadline that was set for an exchange before this one, and passes as this one begins, is not this one's.
+func TestLaneOutlivesAnOldDeadline(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	l, m := laneTo(t, s.URL, Options{Total: time.Hour})
+	for range 2 {
+		if _, err := l.Do(t.Context(), time.Now().Add(time.Hour), m, 0); err != nil {
+			t.Fatal(err)
+		}
+		l.c.armed = l.c.now() + time.Minute // as it was when it was looked at
+		if err := l.c.nc.SetDeadline(time.Now().Add(-time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := l.t.Stats()[0]; st.Opened != 1 {
+		t.Errorf("%d connections", st.Opened)
+	}
+}
+
+// Of ten thousand lanes that wait none keeps what a large answer took.
+func TestLaneForgetsLargeAnswers(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Large", strings.Repeat("h", 200<<10))
+		_, _ = io.WriteString(w, strings.Repeat("b", 900<<10))
+	}))
+	defer s.Close()
+	l, m := laneTo(t, s.URL, Options{})
+	a, err := l.Do(t.Context(), time.Now().Add(10*time.Second), m, 1<<20)
+	if err != nil || a.Length != 900<<10 || len(a.Body) != 900<<10 || len(a.Get("x-large")) != 200<<10 {
+		t.Fatalf("%v, %d bytes", err, a.Length)
+	}
+	l.Forget()
+	if n := cap(l.answer.head) + cap(l.answer.Body) + cap(l.c.buf); n > 3*keepBuf || a.header != nil {
+		t.Errorf("it keeps %d bytes", n)
+	}
+	if a, err = l.Do(t.Context(), time.Now().Add(10*time.Second), m, 3); err != nil || string(a.Body) != "bbb" || len(a.Get("x-large")) != 200<<10 {
+		t.Errorf("the next one: %v, %q", err, a.Body)
+	}
+}
+
+func laneTo(t *testing.T, url string, o Options) (*Lane, *Message) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewMessage(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := New(t.Context(), o)
+	t.Cleanup(tr.Close)
+	l := tr.Lane(m)
+	t.Cleanup(l.Close)
+	return l, m
+}
+
 // What goes out is what the transport would send.
 func TestMessageBytes(t *testing.T) {
 	for _, c := range []struct{ method, body, want string }{

@@ -36,7 +36,8 @@ type pool struct {
 type waiter struct {
 	in    *list.List // nil once it has been granted something, or has given up
 	place *list.Element
-	grant chan grant // has room for one
+	grant chan grant    // has room for one
+	limit time.Duration // how long it waits
 }
 
 // A grant is a connection, or what kept the waiter's own one from being made.
@@ -60,12 +61,12 @@ func (p *pool) get(ctx context.Context, now, limit time.Duration) (*conn, *Error
 		return nil, p.failed(p.refusal(doingWait, os.ErrDeadlineExceeded, Timeout))
 	}
 	for {
-		c, w, e := p.claim(now)
+		c, w, e := p.claim(now, limit)
 		switch {
 		case e != nil:
 			return nil, e
 		case w != nil:
-			return p.wait(ctx, w, now, limit)
+			return p.wait(ctx, w, now)
 		case c.quiet == nil || c.quiet():
 			return c, nil
 		}
@@ -81,7 +82,7 @@ func (p *pool) discard(c *conn) {
 }
 
 // claim takes an idle connection, or makes a waiter.
-func (p *pool) claim(now time.Duration) (*conn, *waiter, *Error) {
+func (p *pool) claim(now, limit time.Duration) (*conn, *waiter, *Error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -96,7 +97,7 @@ func (p *pool) claim(now time.Duration) (*conn, *waiter, *Error) {
 		}
 		p.remove(c)
 	}
-	w := &waiter{grant: make(chan grant, 1)}
+	w := &waiter{grant: make(chan grant, 1), limit: limit}
 	switch {
 	case len(p.all)+p.dialing < p.t.o.MaxConns:
 		p.dial(w)
@@ -111,8 +112,8 @@ func (p *pool) claim(now time.Duration) (*conn, *waiter, *Error) {
 }
 
 // wait waits for the waiter's grant.
-func (p *pool) wait(ctx context.Context, w *waiter, begun, limit time.Duration) (*conn, *Error) {
-	timer := time.NewTimer(limit - begun)
+func (p *pool) wait(ctx context.Context, w *waiter, begun time.Duration) (*conn, *Error) {
+	timer := time.NewTimer(w.limit - begun)
 	defer timer.Stop()
 	var g grant
 	select {
@@ -150,7 +151,7 @@ func (p *pool) wait(ctx context.Context, w *waiter, begun, limit time.Duration) 
 		default: // it is what we have
 		}
 	}
-	e := p.refusal(doing, g.err, kindOf(g.err, false))
+	e := p.refusal(doing, g.err, KindOf(g.err, false))
 	if e.Kind == Canceled {
 		e.cut(ctx)
 	}
@@ -179,12 +180,14 @@ func (p *pool) restart() {
 	}
 }
 
-// dial makes a connection on the waiter's account. The lock is held.
+// dial makes a connection on the waiter's account. It has no longer for it than the waiter: else what hangs would take the place of
+// those that come later. The lock is held.
 func (p *pool) dial(w *waiter) {
 	w.enter(&p.starters)
 	p.dialing++
+	within := max(1, min(p.t.o.Connect, w.limit-p.t.now())) // 0 would be no bound
 	p.t.dials.Go(func() {
-		nc, err := p.t.connect(p.address)
+		nc, err := p.t.connect(p.address, within)
 		p.dialed(w, nc, err)
 	})
 }
@@ -210,7 +213,7 @@ func (p *pool) dialed(w *waiter, nc net.Conn, err error) {
 	}
 	p.tally.Opened++
 	c.opened = p.t.now()
-	c.expires = c.opened + lifetime(p.t.o.MaxAge, p.tally.Opened)
+	c.expires = c.opened + Lifetime(p.t.o.MaxAge, p.tally.Opened)
 	c.node = p.nodeOf(nc.RemoteAddr().String())
 	c.node.Opened++
 	c.place, c.busy = len(p.all), true
@@ -219,8 +222,9 @@ func (p *pool) dialed(w *waiter, nc net.Conn, err error) {
 	p.give(c)
 }
 
-// lifetime spreads the ends of connections that began together: over the last quarter of their age.
-func lifetime(most time.Duration, n uint64) time.Duration {
+// Lifetime is that of the n-th connection, of at most that age. It spreads the ends of connections that began together: over the last
+// quarter of their age.
+func Lifetime(most time.Duration, n uint64) time.Duration {
 	const golden = 0x9e3779b97f4a7c15 // its multiples are spread evenly
 	return most - time.Duration(float64(most)/4*float64(n*golden>>11)/(1<<53))
 }

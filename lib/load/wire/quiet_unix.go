@@ -23,8 +23,8 @@ func quietFunc(nc net.Conn) func() bool {
 	var one [1]byte
 	look := func(fd uintptr) {
 		// Not blocking: the descriptor is in that mode. Whatever comes but "again" ends its use.
-		_, err := syscall.Read(int(fd), one[:])
-		quiet = err == syscall.EAGAIN || err == syscall.EINTR
+		_, err := readFD(fd, one[:])
+		quiet = again(err)
 	}
 	return func() bool {
 		quiet = false

@@ -49,6 +49,10 @@ func (s *shot) fire(c *conn, msg []byte) error {
 	// A new connection is used whatever has come on it, and what becomes of the request is told.
 	s.c, s.msg, s.looked, s.wrote, s.unsent, s.n, s.err = c, msg, !c.reused, false, false, 0, nil
 	err := s.raw.Read(s.step)
+	if err != nil && !s.wrote && s.err == nil && c.early(err) {
+		// The deadline of an exchange before this one passed since it was looked at, and the step was not even called.
+		err = s.raw.Read(s.step)
+	}
 	if s.err != nil {
 		err = s.err
 	}
@@ -115,9 +119,10 @@ func (s *shot) on(fd uintptr) bool {
 	return true
 }
 
-// again reports whether a call on a socket that does not block is to be tried again.
+// again reports whether a call on a socket that does not block is to be tried again when something has come. One that a signal
+// interrupted has been: nothing need come for it.
 func again(err error) bool {
-	return err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // as it comes from the system, never wrapped
+	return err == syscall.EAGAIN //nolint:errorlint // as it comes from the system, never wrapped
 }
 
 // plain does the same by net.Conn.

@@ -24,13 +24,13 @@ func TestStarterOfAnothersConnection(t *testing.T) {
 	defer tr.Close()
 	connect, first, fail := tr.connect, make(chan bool), make(chan bool)
 	var dials atomic.Int32
-	tr.connect = func(address string) (net.Conn, error) {
+	tr.connect = func(address string, within time.Duration) (net.Conn, error) {
 		if dials.Add(1) == 1 {
 			close(first)
 			<-fail
 			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 		}
-		return connect(address)
+		return connect(address, within)
 	}
 	ended := make(chan error)
 	send := func() {

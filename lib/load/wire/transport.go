@@ -67,7 +67,7 @@ func or[T int | time.Duration](is, otherwise T) T {
 // timer is needed: one that has a Deadline and whose Done channel is that of the transport's own context costs least.
 type Transport struct {
 	o       Options
-	connect func(address string) (net.Conn, error)
+	connect func(address string, within time.Duration) (net.Conn, error)
 	epoch   time.Time
 	outer   <-chan struct{} // of the context given to New
 	done    <-chan struct{} // closed when all is to end
@@ -90,10 +90,11 @@ func New(ctx context.Context, o Options) *Transport {
 	o = o.filled()
 	// No local address: binding first takes a port for all destinations. No keep-alive probes:
 	// the deadlines are shorter.
-	dialer := &net.Dialer{KeepAlive: -1, Timeout: o.Connect}
+	connect := func(address string, within time.Duration) (net.Conn, error) {
+		return (&net.Dialer{KeepAlive: -1, Timeout: within}).DialContext(inner, "tcp", address)
+	}
 	t := &Transport{
-		o: o, connect: func(address string) (net.Conn, error) { return dialer.DialContext(inner, "tcp", address) },
-		epoch: time.Now(), outer: ctx.Done(), done: inner.Done(), cancel: cancel,
+		o: o, connect: connect, epoch: time.Now(), outer: ctx.Done(), done: inner.Done(), cancel: cancel,
 		pools: make(map[string]*pool),
 	}
 	t.unhook = context.AfterFunc(ctx, t.end)
@@ -259,7 +260,7 @@ func (c *conn) firstByte(d time.Duration) error {
 
 // failure makes an error of what went wrong on the connection, and asks the context why, if it was cut.
 func (c *conn) failure(ctx context.Context, doing string, err error, answered bool) *Error {
-	e := &Error{Doing: doing, Address: c.pool.address, Reused: c.reused, At: time.Now(), Kind: kindOf(err, answered), Err: err}
+	e := &Error{Doing: doing, Address: c.pool.address, Reused: c.reused, At: time.Now(), Kind: KindOf(err, answered), Err: err}
 	if own, ok := errors.AsType[*bodyError](err); ok {
 		e.Kind, e.Err = Invalid, own
 		return e
