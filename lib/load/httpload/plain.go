@@ -80,7 +80,11 @@ func (classified) class(err error) record.Class {
 	if !ok {
 		return record.Wrong
 	}
-	switch e.Kind {
+	return classOf(e.Kind)
+}
+
+func classOf(kind wire.Kind) record.Class {
+	switch kind {
 	case wire.Invalid, wire.Canceled:
 		return record.Unsent
 	case wire.Timeout:

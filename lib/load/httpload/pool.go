@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
+	"github.com/tutti-bench/tutti/lib/load/wire"
 )
 
 var (
@@ -30,7 +31,7 @@ type pool struct {
 	ctx    context.Context //nolint:containedctx // its own life, of which every dial is a part
 	cancel context.CancelFunc
 	bound  int
-	age    time.Duration // of a connection; 0: any
+	age    time.Duration // of a connection
 	single bool          // a connection for each request
 	room   int           // requests that one dial is made for: those that a connection may take at once
 	tasks  sync.WaitGroup
@@ -96,12 +97,17 @@ const shared = 200 * time.Millisecond
 
 func newPool(ctx context.Context, p load.Plan, open func(context.Context) (*link, error)) *pool {
 	own, cancel := context.WithCancel(ctx)
+	const forever = 1000 * time.Hour
+	age := p.MaxAge
+	if age <= 0 {
+		age = forever
+	}
 	room := 1
 	if p.HTTP2 && !p.NoKeepAlive {
 		room = streamsADial
 	}
 	return &pool{
-		open: open, ctx: own, cancel: cancel, bound: p.Connections, age: p.MaxAge, single: p.NoKeepAlive,
+		open: open, ctx: own, cancel: cancel, bound: p.Connections, age: age, single: p.NoKeepAlive,
 		room: room, links: make(map[*link]bool),
 	}
 }
@@ -214,12 +220,12 @@ func (p *pool) serve() {
 
 // coverAll sees to it that all who wait, and for whom there is room within the bound, wait for a dial.
 func (p *pool) coverAll() {
-	need, left := 0, p.bound-p.held
-	for e := p.waiting.Front(); e != nil && need < left; e = e.Next() {
-		need++
+	left := p.bound - p.held
+	for e, n := p.waiting.Front(), 0; e != nil && n < left; e, n = e.Next(), n+1 {
 		w, _ := e.Value.(*waiter)
-		// What was made on its account may have been given to one before it, whose own is still under way.
-		if w.dial == nil || w.dial.over && need > p.coming {
+		// What was made on its account may have been given to one before it, whose own then comes to it; but only if those under way
+		// are enough for all who wait, also for those behind it.
+		if w.dial == nil || w.dial.over && min(p.waiting.Len(), left) > p.coming {
 			p.cover(w)
 		}
 	}
@@ -313,7 +319,7 @@ func (p *pool) dial() {
 // add takes in a connection. An error is that of one that was over as soon as it was open.
 func (p *pool) add(l *link) error {
 	l.fresh, l.ready, l.idle = true, true, time.Now()
-	l.expires = l.idle.Add(lifetime(p.age, p.made))
+	l.expires = l.idle.Add(wire.Lifetime(p.age, p.made))
 	p.made++
 	p.links[l] = true
 	err := l.nc.failure()
@@ -326,15 +332,6 @@ func (p *pool) add(l *link) error {
 	}
 	p.ready = append(p.ready, l)
 	return nil
-}
-
-// lifetime spreads the ends of connections that began together: over the last quarter of their age.
-func lifetime(most time.Duration, n uint64) time.Duration {
-	const golden, forever = 0x9e3779b97f4a7c15, 1000 * time.Hour // the multiples of golden are spread evenly
-	if most <= 0 {
-		return forever
-	}
-	return most - time.Duration(float64(most)/4*float64(n*golden>>11)/(1<<53))
 }
 
 // failed tells those who wait for a dial that it failed. One that took all its time tells them nothing: each has a deadline

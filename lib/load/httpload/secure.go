@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -327,24 +326,18 @@ func (t *watched) silent() {
 }
 
 func (t *watched) ofConnection(err error) record.Class {
+	kind := wire.KindOf(err, false)
 	switch {
-	case is(err, syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM):
+	case kind == wire.Local:
 		return record.Local
 	case t.answered.Load():
 		return t.brokenAnswer(err)
-	case is(err, syscall.ECONNREFUSED):
-		return record.Refused
-	case is(err, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED):
-		return record.Reset
-	case is(err, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.ETIMEDOUT):
-		return record.NoRoute // ETIMEDOUT: the kernel gave up on a silent peer, before our deadline
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), endedIdle(err):
+	case endedIdle(err):
 		return record.EOF
+	case kind == wire.Canceled: // net/http closed the connection itself, because of what came on it
+		return record.Wrong
 	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return record.DNS
-	}
-	return record.Wrong // it answered, but not in HTTP or not with a certificate that we trust
+	return classOf(kind) // it is wrong, too, if the certificate is not one that we trust
 }
 
 // brokenAnswer tells an answer that ended early from one that is no HTTP.
@@ -353,13 +346,4 @@ func (t *watched) brokenAnswer(err error) record.Class {
 		return record.Truncated
 	}
 	return record.Wrong
-}
-
-func is(err error, numbers ...syscall.Errno) bool {
-	for _, n := range numbers {
-		if errors.Is(err, n) {
-			return true
-		}
-	}
-	return false
 }
