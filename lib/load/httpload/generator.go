@@ -113,7 +113,7 @@ type run struct {
 
 	open   atomic.Int64  // requests under way
 	sent   atomic.Uint64 // samples of requests that were not broken off
-	sleeps atomic.Pointer[[]oversleep]
+	sleeps atomic.Pointer[sleeps]
 
 	mu      sync.Mutex
 	trouble error // the first thing that kept a request from being sent

@@ -2,6 +2,7 @@ package httpload
 
 import (
 	"context"
+	"sort"
 	"time"
 )
 
@@ -51,6 +52,13 @@ func (p *pacer) until(due time.Duration) (now time.Duration, ok bool) {
 // through.
 type oversleep struct{ from, to time.Duration }
 
+// sleeps are the pacer's, in order and apart from one another. Many read them while they grow: whoever has them has them as they were, since
+// nothing that is there is written again. The next ones share their array, and have more behind it.
+type sleeps struct {
+	ended []oversleep
+	last  oversleep // that may go on
+}
+
 // leastOversleep is what is taken note of: below it a lag is seen from when a request was sent.
 const leastOversleep = time.Millisecond
 
@@ -59,20 +67,19 @@ func (r *run) overslept(from, to time.Duration) {
 	if to-from < leastOversleep {
 		return
 	}
-	var all []oversleep
+	all := &sleeps{last: oversleep{from, to}}
 	if old := r.sleeps.Load(); old != nil {
-		for _, o := range *old {
-			if o.to+2*r.plan.Timeout > to { // what became due before is gone
-				all = append(all, o)
-			}
+		all.ended = old.ended
+		if from < old.last.to { // it goes on
+			all.last.from = old.last.from
+		} else {
+			all.ended = append(all.ended, old.last)
+		}
+		for len(all.ended) > 0 && all.ended[0].to+2*r.plan.Timeout <= to { // what became due in it is gone
+			all.ended = all.ended[1:]
 		}
 	}
-	if n := len(all); n > 0 && from < all[n-1].to { // one that goes on
-		all[n-1].to = to
-	} else {
-		all = append(all, oversleep{from, to})
-	}
-	r.sleeps.Store(&all)
+	r.sleeps.Store(all)
 }
 
 // lateness is how long after its due time the generator came to a request at all, being late itself.
@@ -81,10 +88,16 @@ func (r *run) lateness(due time.Duration) time.Duration {
 	if all == nil {
 		return 0
 	}
-	for i := len(*all) - 1; i >= 0; i-- {
-		if o := (*all)[i]; due >= o.from && due < o.to {
-			return o.to - due
+	o := all.last
+	if due < o.from {
+		i := sort.Search(len(all.ended), func(i int) bool { return due < all.ended[i].to })
+		if i == len(all.ended) {
+			return 0
 		}
+		o = all.ended[i]
 	}
-	return 0
+	if due < o.from || due >= o.to {
+		return 0
+	}
+	return o.to - due
 }
