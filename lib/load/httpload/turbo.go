@@ -20,7 +20,7 @@ import (
 // It makes next to no garbage. A heap that is let grow, as the attacker's has to be, would be filled by its sums over minutes, and look like
 // a leak.
 func (r *run) turbo(ctx context.Context) {
-	defer debug.SetGCPercent(debug.SetGCPercent(turboGC))
+	defer gc.hold()()
 	g := &gate{run: r, ctx: ctx, count: r.times.Count(), most: r.plan.Connections, ordered: len(r.plan.Sessions) > 0}
 	var pacing sync.WaitGroup
 	pacing.Go(func() { g.pace(newPacer(ctx, r)) })
@@ -31,6 +31,31 @@ func (r *run) turbo(ctx context.Context) {
 
 // turboGC is how much the heap may grow, in percent of what is in use, before it is collected.
 const turboGC = 100
+
+// A collector is how eagerly this process collects, of which there is one for all loads that are under way.
+type collector struct {
+	mu     sync.Mutex
+	held   int
+	before int // what it was before the first one
+}
+
+var gc collector //nolint:gochecknoglobals // so is what it sets
+
+// hold sets it for a load. The last load that lets go sets back what was before.
+func (c *collector) hold() (release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held++; c.held == 1 {
+		c.before = debug.SetGCPercent(turboGC)
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.held--; c.held == 0 {
+			debug.SetGCPercent(c.before)
+		}
+	}
+}
 
 // A gate gives out the numbers of requests, each once, in order.
 type gate struct {
