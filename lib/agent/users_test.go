@@ -36,7 +36,7 @@ func TestLoadOfUsers(t *testing.T) {
 	if !g.Complete || g.Scheduled != served || g.Counted != served || due != served || served == 0 || g.Inflight < 1 || g.Inflight > 5 || g.CPU <= 0 {
 		t.Errorf("%+v; %d requests in the bins, the server saw %d", g, due, served)
 	}
-	if len(g.Slowest) != record.MaxSlowest || g.Slowest[0].Response() < g.Slowest[1].Response() || g.Engine == "" || g.Took < time.Second || g.Goroutines == 0 {
+	if len(g.Slowest) != record.MaxSlowest || g.Slowest[0].Response() < g.Slowest[1].Response() || g.Engine != "" || g.Took < time.Second || g.Goroutines == 0 {
 		t.Errorf("%d slowest, %+v", len(g.Slowest), g.Generator)
 	}
 	if len(examples) == 0 {

@@ -119,7 +119,7 @@ type Gauge interface {
 
 // A Chooser is a [Generator] that knows how it sent.
 type Chooser interface {
-	// Chosen is the engine of the latest Generate.
+	// Chosen is the engine of the latest Generate, "" if none was.
 	Chosen() Engine
 }
 
@@ -141,6 +141,8 @@ func (p Plan) Check() error {
 		return fmt.Errorf("%d connections: must be above 0", p.Connections)
 	case p.Schedule.Closed() && (len(p.Sessions) > 0 || len(p.Verify) > 0 || p.Keys > 0):
 		return fmt.Errorf("users with sessions, verification or keys: these are functions of a request's number, and when a user sends is not")
+	case p.Engine != "" && p.Engine != Attack && p.Engine != Turbo:
+		return fmt.Errorf("generator %q: expected %s or %s", p.Engine, Attack, Turbo)
 	case p.Redirects < 0 || p.Redirects > MaxRedirects:
 		return fmt.Errorf("%d redirects to follow: must be from 0 to %d", p.Redirects, MaxRedirects)
 	}

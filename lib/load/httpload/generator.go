@@ -32,7 +32,7 @@ const lead = 50 * time.Millisecond
 // Peak is the most requests that were open at once in the latest Generate.
 func (g *Generator) Peak() int { return int(g.peak.Load()) }
 
-// Chosen is the engine of the latest Generate.
+// Chosen is the engine of the latest Generate; none for a closed loop, whose users send themselves.
 func (g *Generator) Chosen() load.Engine { return g.chosen }
 
 // Generate sends every request of the plan when it is due. Once ctx is done it sends
@@ -61,8 +61,7 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 	r := newRun(p, times, templates, zero, by, emit, &g.peak)
 	started(zero)
 	var whole bool
-	g.chosen = EngineOf(p)
-	switch {
+	switch g.chosen = EngineOf(p); {
 	case p.Schedule.Closed():
 		r.users(ctx)
 		whole = ctx.Err() == nil
@@ -86,9 +85,11 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 // turboFrom is the rate per second from which on the faster engine is taken: well below what the other holds.
 const turboFrom = 10_000
 
-// EngineOf is the engine that a plan is sent by: the one that it names, or else one that holds its rate.
+// EngineOf is the engine that a plan is sent by: the one that it names, or else one that holds its rate. A closed loop has none.
 func EngineOf(p load.Plan) load.Engine {
 	switch {
+	case p.Schedule.Closed():
+		return ""
 	case p.Engine != "":
 		return p.Engine
 	case p.Schedule.Peak()*p.Part.Share() >= turboFrom:

@@ -358,6 +358,7 @@ func TestBadPlans(t *testing.T) {
 		"redirects":       func(p *load.Plan) { p.Redirects = load.MaxRedirects + 1 },
 		"certificates":    func(p *load.Plan) { p.TLS = &load.TLS{CA: "none"} },
 		"in-flight bound": func(p *load.Plan) { p.Connections = 0 },
+		"engine":          func(p *load.Plan) { p.Engine = "turbot" },
 	} {
 		p := good
 		p.Requests = slices.Clone(p.Requests)

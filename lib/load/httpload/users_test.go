@@ -21,7 +21,8 @@ func closed(t *testing.T, p load.Plan) (by [][]record.Sample, zero time.Time) {
 	by = make([][]record.Sample, p.Schedule.Users())
 	seen := make(map[uint64]bool)
 	var mu sync.Mutex
-	err := new(httpload.Generator).Generate(t.Context(), p, func(at time.Time) { zero = at }, func(s record.Sample) {
+	var g httpload.Generator
+	err := g.Generate(t.Context(), p, func(at time.Time) { zero = at }, func(s record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
 		if seen[s.Seq] {
@@ -32,6 +33,9 @@ func closed(t *testing.T, p load.Plan) (by [][]record.Sample, zero time.Time) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if e := g.Chosen(); e != "" {
+		t.Errorf("the users send by engine %q", e)
 	}
 	for user, mine := range by {
 		due, ok := p.Schedule.Ready(user, -p.Schedule.Warmup)
