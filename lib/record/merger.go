@@ -3,7 +3,6 @@ package record
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"sort"
 	"time"
@@ -165,9 +164,6 @@ func (b *Bin) fewExamples() {
 		told[k] = true
 	}
 }
-
-// Missing lists the bins of which not all parts have come.
-func (m *Merger) Missing() []int { return slices.Sorted(maps.Keys(m.open)) }
 
 // mask is the bin's good requests, for a Merger.
 func (o *openBin) mask() []byte {
