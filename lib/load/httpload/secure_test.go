@@ -221,20 +221,20 @@ func TestSilentConnection(t *testing.T) {
 	for _, w := range speeches() {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
-			back, p := w.httptest(t, fine, 100, 1500*time.Millisecond)
+			back, p := w.httptest(t, fine, 50, 4*time.Second)
 			silence := newFunnel(t, back.Listener.Addr().String())
-			p.Dial, p.Timeout = silence.Addr().String(), 300*time.Millisecond
+			p.Dial, p.Timeout = silence.Addr().String(), time.Second
 			time.AfterFunc(500*time.Millisecond, silence.freeze) // what is open then says nothing any more; new ones do
 			got := run(t, p)
 			n := classes(got)
 			late := 0
 			for _, x := range got {
-				if x.Due > 1200*time.Millisecond && x.Class != record.OK {
+				if x.Due > 3*time.Second && x.Class != record.OK {
 					late++
 				}
 			}
-			if n[record.Timeout] == 0 || n[record.OK]+n[record.Timeout]+n[record.Unsent] != 150 || late > 10 { // unsent: on a busy machine the generator itself comes too late
-				t.Errorf("%v, %d of the last 30 are bad", n, late)
+			if n[record.Timeout] == 0 || n[record.OK]+n[record.Timeout]+n[record.Unsent] != 200 || late > 15 { // unsent: on a busy machine the generator itself comes too late
+				t.Errorf("%v, %d of the last 50 are bad", n, late)
 			}
 		})
 	}
