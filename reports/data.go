@@ -467,20 +467,30 @@ func (s *sheet) dataFigures() DataFigures {
 	})
 	drawn(func() {
 		if f := s.makeTraffic(); f != nil {
-			for _, p := range f.panels {
-				for _, l := range p.layers {
-					out.Traffic = append(out.Traffic, DataLayer{Arm: visible(p.arm.Name), Name: visible(l.name), Bad: l.bad, Rate: rounded(l.rate)})
-				}
-			}
+			out.Traffic = f.data()
 		}
 	})
 	drawn(func() {
 		if f := s.makeFlow(); f != nil {
-			for _, p := range f.panels {
-				out.Flow = append(out.Flow, DataFlow{Arm: visible(p.arm.Name), Offered: rounded(p.offered), Done: rounded(p.done), Good: rounded(p.good), InFlight: rounded(p.in)})
-			}
+			out.Flow = f.data()
 		}
 	})
+	return out
+}
+
+func (f *traffic) data() (out []DataLayer) {
+	for _, p := range f.panels {
+		for _, l := range p.layers {
+			out = append(out, DataLayer{Arm: visible(p.arm.Name), Name: visible(l.name), Bad: l.bad, Rate: rounded(l.rate)})
+		}
+	}
+	return out
+}
+
+func (f *flow) data() (out []DataFlow) {
+	for _, p := range f.panels {
+		out = append(out, DataFlow{Arm: visible(p.arm.Name), Offered: rounded(p.offered), Done: rounded(p.done), Good: rounded(p.good), InFlight: rounded(p.in)})
+	}
 	return out
 }
 

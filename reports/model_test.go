@@ -96,7 +96,7 @@ func TestVariationIsTold(t *testing.T) {
 			Kind: rundir.Mutation, Name: "delay-200ms", Verb: "http", Services: map[string]string{"cluster": "lb"},
 		},
 		"Broken on purpose, to try whether the objectives notice: no-check. What": {Kind: rundir.Mutation, Name: "no-check"},
-		"the baseline twice, under two names": {Kind: rundir.Again},
+		"the baseline twice, under two names":                                     {Kind: rundir.Again},
 	} {
 		for ext, write := range formats {
 			r := steady()

@@ -113,23 +113,28 @@ func TestStories(t *testing.T) {
 		},
 		{
 			"tried to the end in all", func(r *tutti.Result) { some(r, 6, "detection", censored, censored) },
-			[]string{"The lost node was tried to the end (> 15 s)."}, "any more",
+			[]string{"The lost node was tried to the end (> 15 s)."},
+			"any more",
 		},
 		{
 			"tried to the end in most", func(r *tutti.Result) { some(r, 5, "detection", censored, censored) },
-			[]string{"In 5 of 6 trials the lost node was tried to the end (over all trials: > 15 s)."}, "any more",
+			[]string{"In 5 of 6 trials the lost node was tried to the end (over all trials: > 15 s)."},
+			"any more",
 		},
 		{
 			"tried to the end in few", func(r *tutti.Result) { some(r, 1, "detection", second, censored) },
-			[]string{"After 1.00 s nothing was tried at the lost node any more. In 1 of 6 trials the lost node was tried to the end."}, "",
+			[]string{"After 1.00 s nothing was tried at the lost node any more. In 1 of 6 trials the lost node was tried to the end."},
+			"",
 		},
 		{
 			"back in no trial", func(r *tutti.Result) { some(r, 6, "recovery", censored, censored) },
-			[]string{"Clients were not served again as well as before while we looked (> 15 s)."}, "served again, as",
+			[]string{"Clients were not served again as well as before while we looked (> 15 s)."},
+			"served again, as",
 		},
 		{
 			"back in few trials", func(r *tutti.Result) { some(r, 4, "recovery", censored, censored) },
-			[]string{"In 4 of 6 trials clients were not served again as well as before while we looked (over all trials: > 15 s)."}, "served again, as",
+			[]string{"In 4 of 6 trials clients were not served again as well as before while we looked (over all trials: > 15 s)."},
+			"served again, as",
 		},
 		{
 			"back in most trials", func(r *tutti.Result) {
@@ -142,7 +147,8 @@ func TestStories(t *testing.T) {
 		},
 		{
 			"share back in most trials", func(r *tutti.Result) { some(r, 2, "rebalanced", second, censored) },
-			[]string{"it took 1.00 s until", "In 2 of 6 trials what was hit did not get back 80 % of its fair share of the answers while we looked."}, "",
+			[]string{"it took 1.00 s until", "In 2 of 6 trials what was hit did not get back 80 % of its fair share of the answers while we looked."},
+			"",
 		},
 		{
 			"nothing lost beyond the usual", func(r *tutti.Result) {

@@ -58,5 +58,7 @@ func TestWaiterWhoseDialServedAnother(t *testing.T) {
 		t.Errorf("the second: %v", err)
 	}
 	cancel()
-	<-got[2]
+	if err := <-got[2]; err == nil {
+		t.Error("the third has a connection, and its dial was cancelled")
+	}
 }
