@@ -147,7 +147,10 @@ func (a *app) clean(ctx context.Context, d *docker.Driver) error {
 			continue
 		}
 		if _, err := d.Sweep(ctx, run); err != nil {
-			errs = append(errs, fmt.Errorf("remove what run %s has left: %w", run, err))
+			errs = append(errs, &target.UnavailableError{
+				What: "remove what run " + run + " has left", Err: err,
+				Hint: "if the engine calls a network in use that no container is in, it has miscounted, and a restart of the engine mends that",
+			})
 			continue
 		}
 		fmt.Fprintf(a.out, "run %s: removed %s, %s, %s\n", run,
