@@ -1,4 +1,4 @@
-//go:build unix && !linux
+//go:build unix
 
 package httpload
 
@@ -8,7 +8,7 @@ import (
 )
 
 // ended reports whether the peer has closed a connection of which nobody may have read that yet. It costs a system
-// call, and takes nothing from the connection. An end behind something that has not been read is not seen.
+// call, and takes nothing from the connection.
 func ended(nc net.Conn) bool {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
@@ -19,9 +19,6 @@ func ended(nc net.Conn) bool {
 		return true
 	}
 	var over bool
-	look := func(fd uintptr) {
-		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		over = n == 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
-	}
+	look := func(fd uintptr) { over = hungUp(fd) }
 	return raw.Control(look) != nil || over
 }
