@@ -11,7 +11,7 @@ type shot struct {
 func (s *shot) init()      {}
 func (s *shot) take(*conn) {}
 
-func (s *shot) fire(c *conn, msg []byte) error {
+func (s *shot) fire(c *conn, msg []byte, _ bool) error {
 	if err := c.write(msg); err != nil {
 		s.unsent = true
 		return err

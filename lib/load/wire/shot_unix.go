@@ -11,9 +11,9 @@ import (
 // A shot is one write and the first read after it. While it waits it has no buffer: of ten thousand connections that wait for an answer
 // none needs one.
 //
-// On a connection that had an exchange before, the read is announced to the poller, then the connection is looked at, and only then is the request written. So whatever
-// the peer had sent or closed until then is seen, and the request not sent on that connection; and whatever comes later ends the wait. To
-// look after the announcement matters: what came before it wakes nobody.
+// On a connection that has been idle, the read is announced to the poller, then the connection is looked at, and only then is the request
+// written. So whatever the peer had sent or closed until then is seen, and the request not sent on that connection; and whatever comes later
+// ends the wait. To look after the announcement matters: what came before it wakes nobody.
 type shot struct {
 	raw    syscall.RawConn // nil: not to be had
 	step   func(fd uintptr) bool
@@ -40,14 +40,13 @@ func (s *shot) take(c *conn) {
 	}
 }
 
-// fire writes the message and reads some of the answer into the connection's buffer, which is empty.
-func (s *shot) fire(c *conn, msg []byte) error {
+// fire writes the message and reads some of the answer into the connection's buffer, which is empty. With sure, it does not look first.
+func (s *shot) fire(c *conn, msg []byte, sure bool) error {
 	s.stale = false
 	if s.raw == nil {
 		return s.plain(c, msg)
 	}
-	// A new connection is used whatever has come on it, and what becomes of the request is told.
-	s.c, s.msg, s.looked, s.wrote, s.unsent, s.n, s.err = c, msg, !c.reused, false, false, 0, nil
+	s.c, s.msg, s.looked, s.wrote, s.unsent, s.n, s.err = c, msg, sure, false, false, 0, nil
 	err := s.raw.Read(s.step)
 	if err != nil && !s.wrote && s.err == nil && c.early(err) {
 		// The deadline of an exchange before this one passed since it was looked at, and the step was not even called.
