@@ -2,10 +2,12 @@ package httpload
 
 import (
 	"context"
+	"math"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/tutti-bench/tutti/lib/load"
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
@@ -21,7 +23,7 @@ import (
 // a leak.
 func (r *run) turbo(ctx context.Context) {
 	defer gc.hold()()
-	g := &gate{run: r, ctx: ctx, count: r.times.Count(), most: r.plan.Connections, ordered: len(r.plan.Sessions) > 0}
+	g := &gate{run: r, ctx: ctx, count: r.times.Count(), most: r.plan.Connections, burst: burst(r.plan), ordered: len(r.plan.Sessions) > 0}
 	var pacing sync.WaitGroup
 	pacing.Go(func() { g.pace(newPacer(ctx, r)) })
 	pacing.Wait()
@@ -64,6 +66,7 @@ type gate struct {
 	ctx     context.Context //nolint:containedctx // that of the one call that it lives in
 	count   uint64
 	most    int  // workers
+	burst   int  // of workers that are made at once
 	ordered bool // requests of sessions are among them, which wait for one another
 	workers sync.WaitGroup
 	senders lifo // of workers that have ended
@@ -88,14 +91,26 @@ func (g *gate) pace(p *pacer) {
 		if !ok {
 			break
 		}
-		n = g.release(n, now)
+		var more bool
+		if n, more = g.release(n, now); more {
+			nap(quantum)
+		}
 	}
 	g.finish()
 }
 
+// leastBurst bounds how many workers are made before those that are there have a chance to do the work. After a pause of the machine a
+// thousand requests are due: to open a connection for each takes longer than a few take to send them all.
+const leastBurst = 4
+
+// burst is how many workers are made at once, with a quantum between: at least twice as many as the plan's rate can ever need.
+func burst(p load.Plan) int {
+	return max(leastBurst, int(math.Ceil(2*p.Schedule.Peak()*p.Part.Share()*quantum.Seconds())))
+}
+
 // release gives all requests that are due to idle workers, and makes workers where there are none. It returns the number of the
-// first one that is not due.
-func (g *gate) release(from uint64, now time.Duration) uint64 {
+// first one that is not due; or of one that is, and more, when it is to be called again after a quantum.
+func (g *gate) release(from uint64, now time.Duration) (next uint64, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.idle) > 0 || g.made < g.most {
@@ -103,22 +118,25 @@ func (g *gate) release(from uint64, now time.Duration) uint64 {
 	}
 	for from = max(from, g.next); from < g.count && g.run.times.Due(from) <= now; from++ {
 	}
-	for g.next < from {
+	for made := 0; g.next < from; {
 		free := len(g.idle)
 		switch {
 		case free > 0:
 			w := g.idle[free-1]
 			g.idle = g.idle[:free-1]
 			w.wake <- g.take() // has room for one, and is empty
+		case g.made < g.most && made == g.burst:
+			return g.next, true
 		case g.made < g.most:
 			g.made++
+			made++
 			w, c := &worker{wake: make(chan claim, 1)}, g.take()
 			g.workers.Go(func() { g.work(w, c) })
 		default:
 			// Those whose time is up while they wait for a connection do not wait for one to tell it.
 			timeout := g.run.plan.Timeout
 			if g.ordered || g.run.times.Due(g.next)+timeout > now {
-				return from
+				return from, false
 			}
 			c := g.take()
 			c.free = c.due + timeout
@@ -127,7 +145,7 @@ func (g *gate) release(from uint64, now time.Duration) uint64 {
 			g.run.account(g.ctx, &g.late)
 		}
 	}
-	return from
+	return from, false
 }
 
 // take is the next number, of a request that no connection had to come free for. The lock is held.
