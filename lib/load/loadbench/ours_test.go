@@ -60,7 +60,7 @@ type told struct {
 	Own       quantiles         // the generator's own part of it
 
 	Peak               uint64   // resident memory, bytes
-	Memory             []uint64 // the same, now, every second
+	Memory, Private    []uint64 // the same, now, every second; and of it what is no page of the program's file
 	Zero               int64    // Unix time in nanoseconds
 	Canceled, Returned int64    // the same
 }
@@ -226,6 +226,7 @@ func (o order) beside(ctx context.Context, cancel func(), zero time.Time, got *t
 			cancel()
 		case <-look:
 			got.Memory = append(got.Memory, memory(os.Getpid(), "VmRSS"))
+			got.Private = append(got.Private, memory(os.Getpid(), "RssAnon"))
 		case <-who:
 			if o.Probe {
 				buf := make([]byte, 1<<20)

@@ -559,6 +559,7 @@ func flatRow(d time.Duration) row {
 			r.figures,
 			figure{what: who + ", grown from the first tenth of the time to the last by", parts: []part{{who + " grown", "%"}}, goal: goal{atMost: 5}},
 			figure{what: who + ", resident", parts: []part{{who + " 1", "MB in the first tenth"}, {who + " 5", "MB in the fifth"}, {who + " 10", "MB in the last"}}},
+			figure{what: who + ", of that without pages of its file", parts: []part{{who + " private 1", "MB"}, {who + " private 5", "MB"}, {who + " private 10", "MB"}}},
 		)
 	}
 	return r
@@ -570,20 +571,21 @@ func (b *bench) flat(e load.Engine, rate float64, connections int, d time.Durati
 		return err
 	}
 	// The median of a tenth of the time: between two collections of garbage memory always grows.
-	at := func(tenth int) float64 {
+	at := func(sizes []uint64, tenth int) float64 {
+		if len(sizes) < 10 {
+			return float64(t.Peak) / mb // too short to say anything
+		}
 		var all []float64
-		for _, m := range t.Memory[len(t.Memory)*(tenth-1)/10 : len(t.Memory)*tenth/10] {
+		for _, m := range sizes[len(sizes)*(tenth-1)/10 : len(sizes)*tenth/10] {
 			all = append(all, float64(m)/mb)
 		}
 		return median(all)
 	}
-	if len(t.Memory) < 10 {
-		at = func(int) float64 { return float64(t.Peak) / mb } // too short to say anything
+	for _, tenth := range []int{1, 5, 10} {
+		v.set(fmt.Sprintf("%s %d", e, tenth), at(t.Memory, tenth))
+		v.set(fmt.Sprintf("%s private %d", e, tenth), at(t.Private, tenth))
 	}
-	v.set(string(e)+" 1", at(1))
-	v.set(string(e)+" 5", at(5))
-	v.set(string(e)+" 10", at(10))
-	v.set(string(e)+" grown", 100*(at(10)/at(1)-1))
+	v.set(string(e)+" grown", 100*(at(t.Memory, 10)/at(t.Memory, 1)-1))
 	return nil
 }
 
