@@ -172,6 +172,28 @@ func TestLaneKeepsAndReplaces(t *testing.T) {
 	}
 }
 
+// What a peer closes just when the next request goes out is that request's failure, and told at once, although the end came before the
+// read was announced to the poller.
+func TestLaneUsedAgainAtOnce(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	l, m := laneTo(t, s.URL, Options{Total: time.Minute})
+	for range 5 {
+		if _, err := l.Do(t.Context(), time.Now().Add(time.Minute), m, 0); err != nil {
+			t.Fatal(err)
+		}
+		s.CloseClientConnections()
+		time.Sleep(20 * time.Millisecond)          // for the end to arrive
+		l.c.idleSince = l.c.now() + 30*time.Second // as if it had not been idle at all, however long the scheduler takes
+		began := time.Now()
+		_, err := l.Do(t.Context(), time.Now().Add(time.Minute), m, 0)
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != EOF && e.Kind != Reset || time.Since(began) > 10*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	}
+}
+
 // A deadline that was set for an exchange before this one, and passes as this one begins, is not this one's.
 func TestLaneOutlivesAnOldDeadline(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
