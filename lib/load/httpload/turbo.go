@@ -32,7 +32,7 @@ func (r *run) turbo(ctx context.Context) {
 }
 
 // turboGC is how much the heap may grow, in percent of what is in use, before it is collected. The runtime's floor is 4 MiB at 100, in
-// proportion: at 25 it is 1 MiB, which is reached within a second and not within minutes.
+// proportion: at 25 it is 1 MiB, which is reached within seconds and not within minutes.
 const turboGC = 25
 
 // A collector is how eagerly this process collects, of which there is one for all loads that are under way.

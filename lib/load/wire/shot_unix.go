@@ -98,7 +98,8 @@ func (s *shot) on(fd uintptr) bool {
 		if s.c.reused {
 			return false
 		}
-		// A new one was not looked at, so that something may have come before the announcement.
+		// A new one was not looked at, so that something may have come before the announcement. Nor was one that was used a moment ago, but to
+		// read that at once would cost what the look did.
 	}
 	if s.c.buf == nil {
 		s.c.unshelve()
