@@ -224,6 +224,8 @@ func refused(ctx context.Context, _ *faulttest.Bed, n target.Node) bool {
 // verbs are the cases, by a verb's name and what is asked of it.
 func verbs() map[string]faulttest.Case {
 	const busy = time.Second
+	// Five freezes: one that a busy engine brings about late is then within what the proof allows.
+	const stuttering = 9 * time.Second
 	p := func(pairs ...any) fault.Params {
 		m := make(fault.Params)
 		for i := 0; i < len(pairs); i += 2 {
@@ -240,7 +242,7 @@ func verbs() map[string]faulttest.Case {
 		"restart":         {See: gone, Once: true, Down: true},
 		"rolling-restart": {See: gone, Once: true, Down: true},
 		"pause":           {See: frozenSeen, Once: true},
-		"stutter":         {Params: p("run", time.Second, "freeze", time.Second), See: frozenSeen, Once: true, Hold: 3 * time.Second},
+		"stutter":         {Params: p("run", time.Second, "freeze", time.Second), See: frozenSeen, Once: true, Hold: stuttering},
 		"scale":           {Params: p("to", 3), Once: true, Down: true},
 		"exec":            {Params: p("command", []string{"/tutti", "version"}, "undo", []string{"/tutti", "version"})},
 

@@ -18,6 +18,7 @@ import (
 // quick is a cluster whose calls take 10 ms and fail from the n-th on.
 type quick struct {
 	bare
+	slow  time.Duration // what a freeze takes more, but for the first
 	state map[string]string
 	log   []string
 	fails int // the call that fails, from 1; 0: none
@@ -26,9 +27,12 @@ type quick struct {
 func newQuick() *quick { return &quick{state: make(map[string]string)} }
 
 func (c *quick) do(ctx context.Context, n target.Node, state string) (target.Effect, error) {
-	from := time.Now()
+	from, takes := time.Now(), 10*time.Millisecond
+	if state == "frozen" && len(c.log) > 0 {
+		takes += c.slow
+	}
 	select {
-	case <-time.After(10 * time.Millisecond):
+	case <-time.After(takes):
 	case <-ctx.Done():
 		return target.Effect{}, context.Cause(ctx)
 	}
@@ -100,6 +104,38 @@ func TestStutter(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				if c.state["app-1"] != "running" || len(c.log) != calls {
 					t.Errorf("after the end it is %s, and %d calls came", c.state["app-1"], len(c.log)-calls)
+				}
+			})
+		})
+	}
+}
+
+// A freeze that comes late has its length all the same, as long as the node runs for half of what it should.
+func TestStutterLate(t *testing.T) {
+	for slow, want := range map[time.Duration]struct {
+		delivered string
+		short     bool
+	}{
+		0:                      {"frozen for 81.5% of 9.81s in 10 cycles, of 81.5% by then", false}, // 10 × 0.8 of 9.81
+		80 * time.Millisecond:  {"frozen for 80.9% of 9.89s in 10 cycles, of 80.9% by then", false}, // 10 × 0.8 of 9.89
+		190 * time.Millisecond: {"frozen for 71.7% of 9.9s in 10 cycles, of 80.8% by then", false},  // 0.8 and 9 × 0.7 of 9.9
+		290 * time.Millisecond: {"frozen for 62.6% of 9.9s in 10 cycles, of 80.8% by then", true},   // 0.8 and 9 × 0.6 of 9.9
+	} {
+		t.Run(slow.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newQuick()
+				c.slow = slow
+				_, revert, err := made(t, node.StutterKind(), nil).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(9950 * time.Millisecond)
+				effects, err := revert(t.Context())
+				if err != nil || len(effects) != 1 {
+					t.Fatalf("%v, %v", effects, err)
+				}
+				if e := effects[0]; e.Delivered != want.delivered || e.Short != want.short {
+					t.Errorf("delivered %q, short %v; want %q, %v", e.Delivered, e.Short, want.delivered, want.short)
 				}
 			})
 		})

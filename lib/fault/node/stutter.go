@@ -98,7 +98,8 @@ type stutter struct {
 	last   *target.Effect
 }
 
-// cycle keeps to the grid of the first freeze, so that slow calls do not add up.
+// cycle keeps to the grid of the first freeze, so that slow calls do not add up. A freeze that comes late ends late, so
+// that it has its length, but for a call so slow that less than half of the run would be left.
 func (c *stutter) cycle(ctx context.Context) {
 	c.since = c.began
 	from := time.Now()
@@ -109,7 +110,8 @@ func (c *stutter) cycle(ctx context.Context) {
 		if !c.frozen && !c.freeze(ctx) {
 			return
 		}
-		if !until(ctx, start.Add(c.Freeze)) {
+		late := min(max(c.since.Sub(start), 0), c.Run/2)
+		if !until(ctx, start.Add(c.Freeze+late)) {
 			return
 		}
 		if !c.run(ctx) {
