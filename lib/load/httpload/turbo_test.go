@@ -17,29 +17,13 @@ import (
 
 // After a pause of the machine many requests are due. Not each of them has a connection opened: those that there are may send them all.
 func TestWorkersAreMadeInBursts(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	s := &loadtest.Server{Answer: func(net.Conn, *http.Request) error { <-ctx.Done(); return ctx.Err() }}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	const now = 500 * time.Millisecond
+	g, cancel := held(t, 2*leastBurst+1, now)
 	defer cancel()
-	p := atRate(1000)
-	p.Dial, p.Connections = s.Address(), 2*leastBurst+1
-	templates, err := p.Templates()
-	if err != nil {
-		t.Fatal(err)
-	}
-	by := newCarrier(ctx, p)
-	defer by.close()
-	times := p.Part.Pacer(p.Schedule.Timetable())
-	now := 500 * time.Millisecond
-	r := newRun(p, times, templates, time.Now().Add(-now), by, func(record.Sample) {}, new(atomic.Int64))
-	g := &gate{run: r, ctx: ctx, count: times.Count(), most: p.Connections, burst: burst(p)}
 	for i, want := range []struct {
 		made int
 		more bool
-	}{{leastBurst, true}, {2 * leastBurst, true}, {p.Connections, false}} {
+	}{{leastBurst, true}, {2 * leastBurst, true}, {g.most, false}} {
 		_, more := g.release(0, now)
 		if g.made != want.made || more != want.more || g.next != uint64(want.made) {
 			t.Errorf("call %d: %d workers, %d requests given, more %t; want %d of both, %t", i+1, g.made, g.next, more, want.made, want.more)
@@ -48,6 +32,43 @@ func TestWorkersAreMadeInBursts(t *testing.T) {
 	cancel()
 	g.finish()
 	g.workers.Wait()
+}
+
+// Those that there are have a quantum for it, each time.
+func TestBurstsAreApart(t *testing.T) {
+	const workers = 200 * leastBurst
+	g, cancel := held(t, workers, time.Second) // all 1,000 requests are due
+	defer cancel()
+	began := time.Now()
+	g.pace(newPacer(g.ctx, g.run))
+	// A nap that a signal cuts short is no matter.
+	if took, least := time.Since(began), 199*quantum/2; g.made != workers || took < least {
+		t.Errorf("%d workers were made within %v, want %d in no less than %v", g.made, took, workers, least)
+	}
+	cancel()
+	g.workers.Wait()
+}
+
+// held is the gate of a load at 1,000/s that late, with a target that holds every request until the end.
+func held(t *testing.T, connections int, late time.Duration) (g *gate, end context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &loadtest.Server{Answer: func(net.Conn, *http.Request) error { <-ctx.Done(); return ctx.Err() }}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	p := atRate(1000)
+	p.Dial, p.Connections = s.Address(), connections
+	templates, err := p.Templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := newCarrier(ctx, p)
+	t.Cleanup(by.close)
+	times := p.Part.Pacer(p.Schedule.Timetable())
+	r := newRun(p, times, templates, time.Now().Add(-late), by, func(record.Sample) {}, new(atomic.Int64))
+	return &gate{run: r, ctx: ctx, count: times.Count(), most: connections, burst: burst(p)}, cancel
 }
 
 func atRate(rate float64) load.Plan {
