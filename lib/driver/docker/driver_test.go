@@ -426,6 +426,52 @@ func TestNetworksAtCreate(t *testing.T) {
 	}
 }
 
+// An image can be removed by somebody else between Prepare and the first container. It is got again, once.
+func TestImageLost(t *testing.T) {
+	const name = "registry.example/app:1"
+	for _, c := range []struct {
+		name         string
+		lost         int // how often
+		pulls, tries int
+		works        bool
+	}{
+		{"once", 1, 2, 2, true},
+		{"again and again", 9, 2, 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			home(t)
+			f := newFake(t, "1.51")
+			f.pulls()
+			registry := f.handle
+			lost := 0
+			f.handle = func(w http.ResponseWriter, r *http.Request, path string) bool {
+				if path != "/containers/create" || lost == c.lost {
+					return registry(w, r, path)
+				}
+				lost++
+				f.mu.Lock()
+				delete(f.images, name)
+				f.mu.Unlock()
+				w.WriteHeader(http.StatusNotFound)
+				reply(w, map[string]any{"message": "No such image: " + name})
+				return true
+			}
+			cl, err := f.driver().Up(t.Context(), target.Spec{Target: ref(name, ""), Run: "R", Trial: "a-1", Progress: func(string) {}})
+			if c.works != (err == nil) || !c.works && !strings.Contains(err.Error(), "No such image: "+name) {
+				t.Errorf("works %t: %v", err == nil, err)
+			}
+			if n, m := f.called("POST /images/create"), f.called("POST /containers/create"); n != c.pulls || m != c.tries {
+				t.Errorf("%d pulls, %d containers asked for; want %d, %d", n, m, c.pulls, c.tries)
+			}
+			if cl != nil {
+				if err := cl.Down(context.Background()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
 type endpointSent struct {
 	IPAMConfig struct{ IPv4Address string }
 	Aliases    []string

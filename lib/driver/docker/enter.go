@@ -173,16 +173,14 @@ func (c *cluster) makeTools(ctx context.Context) error {
 	if !slices.ContainsFunc(sortedKeys(c.spec.Target.Services), c.entered) {
 		return nil
 	}
-	img, err := c.d.tuttiImage(ctx, c.spec.Progress)
-	if err != nil {
-		return err
-	}
 	if err := c.makeVolume(ctx, toolsName, volume.CreateOptions{Name: c.volumeName(toolsName), Labels: c.labels("volume")}); err != nil {
 		return err
 	}
 	host := ownHost(helperMemory, helperPids)
 	host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: c.volumeName(toolsName), Target: toolsAt}}
-	id, err := c.create(ctx, c.project+"-"+toolsName, &container.Config{Image: img.name, Labels: c.labels("helper")}, host, nil)
+	id, _, err := c.d.createFrom(func() (imageRef, error) { return c.d.tuttiImage(ctx, c.spec.Progress) }, func(img imageRef) (string, error) {
+		return c.create(ctx, c.project+"-"+toolsName, &container.Config{Image: img.name, Labels: c.labels("helper")}, host, nil)
+	})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -105,6 +107,34 @@ func (d *Driver) once(key string, get func() (imageRef, error)) (imageRef, error
 		slot.ref = ref
 	}
 	return ref, err
+}
+
+// forget makes once ask anew for whatever was an image of that name.
+func (d *Driver) forget(name string) {
+	d.mu.Lock()
+	slots := slices.Collect(maps.Values(d.images))
+	d.mu.Unlock()
+	for _, slot := range slots {
+		slot.mu.Lock()
+		if slot.ref.name == name {
+			slot.ref = imageRef{}
+		}
+		slot.mu.Unlock()
+	}
+}
+
+// createFrom makes a container from an image. If the engine has lost the image since we got it, that is got again, once: nothing
+// holds an image that no container uses yet, and who prunes the engine, or cleans up after another run, may take it.
+func (d *Driver) createFrom(get func() (imageRef, error), create func(imageRef) (id string, err error)) (id string, img imageRef, err error) {
+	for tried := false; ; tried = true {
+		if img, err = get(); err != nil {
+			return "", imageRef{}, err
+		}
+		if id, err = create(img); tried || id != "" || !cerrdefs.IsNotFound(err) {
+			return id, img, err
+		}
+		d.forget(img.name)
+	}
 }
 
 // inspectImage returns what the engine has under a name; ok is false if nothing.

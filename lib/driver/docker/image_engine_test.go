@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	cerrdefs "github.com/containerd/errdefs"
+
 	"github.com/tutti-bench/tutti/lib/driver/docker"
 	"github.com/tutti-bench/tutti/lib/target"
 )
@@ -133,6 +135,26 @@ func TestGoImage(t *testing.T) {
 	c := up(t, d, target.Spec{Target: tg})
 	if got := output(t, c, "get", "http://app:8080"); got != "app-1 \n" {
 		t.Errorf("the image answers %q", got)
+	}
+}
+
+// What others removed between Prepare and Up is made again, for all replicas at once.
+func TestImageRemoved(t *testing.T) {
+	t.Parallel()
+	d := engine(t)
+	dir := folder(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY tutti /\nENTRYPOINT [\"/tutti\"]\n", "name": "an image of its own"})
+	copyProgram(t, dir)
+	tg := web(3)
+	s := tg.Services["app"]
+	s.Image = target.Image{Kind: target.ImageBuild, Context: dir, Dockerfile: "Dockerfile"}
+	tg.Services["app"] = s
+	digest, _ := prepare(t, d, tg)
+	removeImages(digest)
+	if _, err := engineClient(t).ImageInspect(t.Context(), digest); !cerrdefs.IsNotFound(err) {
+		t.Fatalf("it is still there: %v", err)
+	}
+	if nodes := up(t, d, target.Spec{Target: tg}).Nodes(); len(nodes) != 3 {
+		t.Errorf("%d nodes are up", len(nodes))
 	}
 }
 

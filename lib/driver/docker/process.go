@@ -40,17 +40,18 @@ func (d *Driver) launch(ctx context.Context, l launch, progress func(string)) (_
 			l.over()
 		}
 	}()
-	img, err := d.tuttiImage(ctx, progress)
-	if err != nil {
+	if _, err := d.tuttiImage(ctx, progress); err != nil { // before the time for the start begins
 		return nil, err
 	}
-	l.config.Image = img.name
 	if l.what == "" {
 		l.what = l.name
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	id, err := l.create(ctx, l.name, l.config, l.host, l.ends)
+	id, _, err := d.createFrom(func() (imageRef, error) { return d.tuttiImage(ctx, progress) }, func(img imageRef) (string, error) {
+		l.config.Image = img.name
+		return l.create(ctx, l.name, l.config, l.host, l.ends)
+	})
 	if err != nil {
 		return nil, errors.Join(err, d.removeOwn(ctx, id))
 	}

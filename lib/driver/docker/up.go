@@ -289,17 +289,21 @@ func (c *cluster) createReplica(ctx context.Context, s target.Service, n int) (*
 		return nil, err
 	}
 	defer leave()
-	img, err := c.d.image(ctx, s, c.spec.Progress)
-	if err != nil {
-		return nil, fmt.Errorf("service %s: %w", s.Name, err)
-	}
 	host, err := c.nodeHost(s)
 	if err != nil {
 		return nil, err
 	}
 	name := replicaName(s.Name, n)
 	ends := c.endpointsOf(s, n)
-	id, err := c.create(ctx, c.project+"-"+name, c.nodeConfig(s, n, img), host, ends)
+	id, img, err := c.d.createFrom(func() (imageRef, error) {
+		img, err := c.d.image(ctx, s, c.spec.Progress)
+		if err != nil {
+			err = fmt.Errorf("service %s: %w", s.Name, err)
+		}
+		return img, err
+	}, func(img imageRef) (string, error) {
+		return c.create(ctx, c.project+"-"+name, c.nodeConfig(s, n, img), host, ends)
+	})
 	if err != nil {
 		return nil, err
 	}
