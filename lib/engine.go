@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -88,7 +90,8 @@ func (p *Prepared) try(ctx context.Context, o Options, name string) error {
 	return nil
 }
 
-// LoadTargets reads each arm's Compose files, and the certificates that the scenario names.
+// LoadTargets reads each arm's Compose files, and the certificates that the scenario names. A variable of `env` that nothing asks for is
+// refused: a misspelled one would leave its arm as it was, and nobody would know.
 func LoadTargets(ctx context.Context, s *scenario.Scenario, o ComposeOptions) (map[string]*target.Target, error) {
 	dir, err := filepath.Abs(filepath.Dir(s.File))
 	if err != nil {
@@ -98,19 +101,57 @@ func LoadTargets(ctx context.Context, s *scenario.Scenario, o ComposeOptions) (m
 		return nil, err
 	}
 	targets := make(map[string]*target.Target, len(s.Arms))
+	asked := make(map[string]bool) // variables, by the files of any arm
 	for _, arm := range s.Arms {
 		for _, f := range arm.Compose {
 			if name := rooted(dir, f); !isFile(name) {
 				return nil, &UsageError{fmt.Errorf("%s: arm %s: there is no Compose file %s; its path is relative to the scenario's folder", s.File, arm.Name, name)}
 			}
 		}
-		t, err := compose.Load(ctx, compose.Options{Files: arm.Compose, Dir: dir, Profiles: arm.Profiles, Env: arm.Env, Allow: o.Allow})
+		t, err := compose.Load(ctx, compose.Options{Files: arm.Compose, Dir: dir, Profiles: arm.Profiles, Env: arm.Env, Allow: o.Allow, Uses: func(name string) { asked[name] = true }})
 		if err != nil {
 			return nil, &UsageError{fmt.Errorf("arm %s: %w", arm.Name, err)}
 		}
 		targets[arm.Name] = t
 	}
+	if wrong := unasked(s, targets, asked); len(wrong) > 0 {
+		return nil, wrong
+	}
 	return targets, nil
+}
+
+// unasked are errors about the variables that arms set and nothing asks for.
+func unasked(s *scenario.Scenario, targets map[string]*target.Target, asked map[string]bool) scenario.Errors {
+	near := slices.Sorted(maps.Keys(asked))
+	for _, t := range targets {
+		for _, service := range t.Services {
+			for _, taken := range []map[string]string{service.Environment, service.Image.Args} {
+				for name := range taken {
+					asked[name] = true
+				}
+			}
+		}
+	}
+	var wrong scenario.Errors
+	for _, arm := range s.Arms {
+		for _, name := range slices.Sorted(maps.Keys(arm.Env)) {
+			if asked[name] || strings.HasPrefix(name, "COMPOSE_") || inRequests(s, name) {
+				continue
+			}
+			asked[name] = true // told once
+			wrong = append(wrong, s.WrongVariable(name, fmt.Sprintf("nothing asks for the variable %q: no Compose file and no request", name), near))
+		}
+	}
+	return wrong
+}
+
+var ofRequests = regexp.MustCompile(`\.Env(\.[A-Za-z0-9_]+)?`)
+
+// inRequests reports whether a template of the scenario may ask for a variable: by its name, or for any one.
+func inRequests(s *scenario.Scenario, name string) bool {
+	return slices.ContainsFunc(ofRequests.FindAllStringSubmatch(string(s.Source), -1), func(found []string) bool {
+		return found[1] == "" || found[1] == "."+name
+	})
 }
 
 // maxCertificates bounds, in bytes, a file of certificates: they go to every agent.

@@ -3,6 +3,7 @@ package tutti_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	tutti "github.com/tutti-bench/tutti/lib"
 	"github.com/tutti-bench/tutti/lib/plan"
+	"github.com/tutti-bench/tutti/lib/scenario"
 	"github.com/tutti-bench/tutti/lib/target"
 	"github.com/tutti-bench/tutti/lib/trial/trialtest"
 )
@@ -148,5 +150,76 @@ func (s slowProbe) Probe(ctx context.Context) (target.Facts, error) {
 		return s.Facts, nil
 	case <-ctx.Done():
 		return target.Facts{}, ctx.Err()
+	}
+}
+
+// A variable of env that nothing asks for changes nothing: it is misspelled. What includes, what is extended, a default within a default,
+// a name that is passed on and a request ask, too.
+func TestUnaskedVariables(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"compose.yaml": `
+include: [included.yaml]
+services:
+  app:
+    image: "app:${TAG:-${OTHER_TAG:-1}}"
+    environment: [PASSED, "DELAY=${DELAY}"]
+  also: {extends: {file: base.yaml, service: base}}
+`,
+		"other.yaml":    "services: {app: {environment: {MODE: \"${MODE-none}\"}}}",
+		"included.yaml": "services: {there: {image: \"x:${INCLUDED}\"}}",
+		"base.yaml":     "services: {base: {image: \"x:${EXTENDED}\"}}",
+	} {
+		write(t, filepath.Join(dir, name), text)
+	}
+	const file = `version: 1
+name: variables
+target:
+  compose: compose.yaml
+  ingress: "http://app:8080"
+  nodes: app
+  env: {TAG: "2", OTHER_TAG: "3", INCLUDED: "1", EXTENDED: "1", PASSED: "1", PATH_OF: items, COMPOSE_PARALLEL_LIMIT: "1", TARGET: "1"}
+arms:
+  single: {scale: {app: 1}, env: {MODE: none, SINGLE: "1"}}
+  cluster: {scale: {app: 3}, compose: other.yaml, env: {MODE: all, SINGLE: "1"}}
+baseline: single
+load: {rate: 10/s, for: 10s, requests: [{GET: "/{{.Env.PATH_OF}}"}]}
+mutations:
+  slow: {env: {MUTATION: 9ms}}
+`
+	for name, c := range map[string]struct {
+		change []string // pairs
+		want   []string
+	}{
+		"as it should be": {[]string{"TARGET", "DELAY", "SINGLE", "DELAY", "MUTATION", "DELAY"}, nil},
+		"in the target":   {[]string{"TARGET", "DELAI", "SINGLE", "DELAY", "MUTATION", "DELAY"}, []string{`:7:123: nothing asks for the variable "DELAI": no Compose file and no request, did you mean "DELAY"?`}},
+		"in two arms":     {[]string{"TARGET", "DELAY", "SINGLE", "DELAYED", "MUTATION", "DELAY"}, []string{`:9:47: nothing asks for the variable "DELAYED"`}},
+		"in a mutation":   {[]string{"TARGET", "DELAY", "SINGLE", "DELAY", "MUTATION", "MODUS"}, []string{`mutation slow: `, `:14:16: nothing asks for the variable "MODUS": no Compose file and no request, did you mean "MODE"?`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := filepath.Join(dir, "scenario.yaml")
+			s, err := scenario.Parse(at, []byte(strings.NewReplacer(c.change...).Replace(file)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = tutti.LoadTargets(t.Context(), s, tutti.ComposeOptions{}); err == nil {
+				err = tutti.CheckMutations(t.Context(), s, tutti.Options{})
+			}
+			if c.want == nil {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wrong, ok := errors.AsType[scenario.Errors](err)
+			if !ok || len(wrong) != 1 || wrong[0].Source == "" {
+				t.Fatalf("%d errors: %v", len(wrong), err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%v\nlacks %s", err, want)
+				}
+			}
+		})
 	}
 }

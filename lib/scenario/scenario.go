@@ -29,6 +29,19 @@ type Scenario struct {
 	Most       int        // blocks up to which they may be extended, as planned; 0: they are not
 	Seed       int64
 	Engine     string // docker, process, or "" for unset
+
+	variables map[string]Error // of env: where the file sets each first
+}
+
+// WrongVariable is an error about a variable that `env` sets, at the first place in the file that does; near are the
+// words that it may have been.
+func (s *Scenario) WrongVariable(name, msg string, near []string) *Error {
+	e, ok := s.variables[name]
+	if !ok {
+		e = *s.Wrong(1, "")
+	}
+	e.Msg, e.Expected = msg, "a variable of the Compose files"
+	return e.near(name, near)
 }
 
 // An Arm is one variant of the target, with all that it inherits from the scenario filled in.

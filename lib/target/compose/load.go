@@ -28,6 +28,9 @@ type Options struct {
 	Dir      string            // "" is the current folder
 	Profiles []string          // active ones; none: COMPOSE_PROFILES, as in Docker Compose
 	Env      map[string]string // for interpolation, over the process's environment and .env
+	// Uses is called with the name of every variable that the files ask for, whether it has a value or not; nil if nobody wants
+	// to know. A service's environment and a build's arguments may take further ones by their names alone.
+	Uses func(variable string)
 	// Allow names the dangers that the user accepts: privileged, docker-socket,
 	// host-namespaces, unconfined, cap-add:NAME, writable-bind:PATH.
 	Allow []string
@@ -56,7 +59,7 @@ func Load(ctx context.Context, o Options) (*target.Target, error) {
 			files[i] = filepath.Join(dir, f)
 		}
 	}
-	v := variables{unset: make(map[string]bool), used: make(map[string]bool)}
+	v := variables{unset: make(map[string]bool), used: make(map[string]bool), asked: o.Uses}
 	project, err := read(ctx, files, o, v)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %s", strings.Join(files, ", "), v.mask(err.Error()))
@@ -81,7 +84,11 @@ func Load(ctx context.Context, o Options) (*target.Target, error) {
 type variables struct {
 	unset map[string]bool // names that were used without a value; the library would only print them
 	used  map[string]bool // values that were put into the files
+	asked func(name string)
 }
+
+// named is a variable's name in a string, also within the default of another one.
+var named = regexp.MustCompile(`\$\{?([A-Za-z_][A-Za-z0-9_]*)`)
 
 // read runs compose-go.
 func read(ctx context.Context, files []string, o Options, v variables) (*types.Project, error) {
@@ -111,6 +118,11 @@ func read(ctx context.Context, files []string, o Options, v variables) (*types.P
 
 // substitute interpolates one string as the library does.
 func (v variables) substitute(s string, m template.Mapping) (string, error) {
+	if v.asked != nil {
+		for _, found := range named.FindAllStringSubmatch(s, -1) {
+			v.asked(found[1])
+		}
+	}
 	replace := func(part string, m template.Mapping, cfg *template.Config) (string, error) {
 		var missing string
 		value, applied, err := template.DefaultReplacementAppliedFunc(part, func(name string) (string, bool) {
