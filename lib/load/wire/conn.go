@@ -167,7 +167,7 @@ func (c *conn) take() uint64 {
 // yield ends the exchange and reports whether it was left in peace.
 func (c *conn) yield() bool {
 	if len(c.buf) > keepBuf {
-		c.buf = nil
+		c.putBuffer()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -359,13 +359,17 @@ func TestReuse(t *testing.T) {
 		{"endless chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("5\r\n12345\r\n", 100_000), 2, false},
 		{"closed by the peer's word", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", -1, false},
 		{"more than announced", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n12345", -1, false},
+		{"long header", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 20_000) + "\r\nContent-Length: 5\r\n\r\n12345", -1, true},
+		{"long header, nothing read", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 20_000) + "\r\nContent-Length: 5\r\n\r\n12345", 0, true},
+		{"long header, more than announced", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 20_000) + "\r\nContent-Length: 1\r\n\r\n12345", -1, false},
+		{"long header without a body", "HTTP/1.1 204 No Content\r\nX: " + strings.Repeat("x", 20_000) + "\r\n\r\n", -1, true},
 		{"101", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", -1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, answers(c.answer))
 			tr := open(t, wire.Options{})
-			for range 2 {
+			for range 3 {
 				resp, err := tr.RoundTrip(request(t.Context(), "GET", "http://"+s.Address()+"/", ""))
 				if err != nil {
 					t.Fatal(err)
