@@ -66,15 +66,25 @@ func wait(t *testing.T, done func() bool) {
 
 // What net/http wrote for a connection that had ended did not go out, whatever its hooks tell.
 func TestWrittenForNobody(t *testing.T) {
-	for text, sent := range map[string]bool{
-		"http: server closed idle connection":                                           false,
-		"net/http: HTTP/1.x transport connection broken: readLoopPeekFailLocked: reset": false,
-		"net/http: HTTP/1.x transport connection broken: write: broken pipe":            true,
+	const closed = "http: server closed idle connection"
+	for _, c := range []struct {
+		text          string
+		two, answered bool
+		sent          bool
+	}{
+		{closed, false, false, false},
+		{"net/http: HTTP/1.x transport connection broken: readLoopPeekFailLocked: reset", false, false, false},
+		{"net/http: HTTP/1.x transport connection broken: write: broken pipe", false, false, true},
+		{"malformed MIME header line: " + closed, false, true, true},
+		{`http2: server sent GOAWAY and closed the connection; debug="` + closed + `"`, true, false, true},
 	} {
-		w := new(watched)
+		w := &watched{on: &link{two: c.two}}
 		w.trace().WroteHeaderField("x", nil)
-		if w.sent(errors.New(text)) != sent {
-			t.Errorf("%s: sent is %v", text, !sent)
+		if c.answered {
+			w.trace().GotFirstResponseByte()
+		}
+		if w.sent(errors.New(c.text)) != c.sent {
+			t.Errorf("%s: sent is %v", c.text, !c.sent)
 		}
 	}
 	if new(watched).sent(errors.New("anything")) {
@@ -87,6 +97,7 @@ func TestClassOfAnEndWhileIdle(t *testing.T) {
 	for text, want := range map[string]record.Class{
 		"http: server closed idle connection":                            record.EOF,
 		"readLoopPeekFailLocked: remote error: tls: unknown certificate": record.Wrong,
+		"GOAWAY": record.Wrong, // that is a word of the peer's, without HTTP/2
 	} {
 		if class := new(watched).class(errors.New(text)); class != want {
 			t.Errorf("%s: %v, want %v", text, class, want)

@@ -171,11 +171,11 @@ func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) 
 		if t.sent(err) || ctx.Err() != nil {
 			return nil, t, err
 		}
-		if l.alive() && !goingAway(err) { // it has nothing to do with the connection
+		if l.alive() && !l.goingAway(err) { // it has nothing to do with the connection
 			t.unsendable = true
 			return nil, t, err
 		}
-		if fresh && !goingAway(err) || try == tries {
+		if fresh && !l.goingAway(err) || try == tries {
 			return nil, t, err
 		}
 		// Not a byte of it has been written: the connection was closed, or was going away, while the request was not on it.
@@ -187,7 +187,7 @@ func (s *secure) carry(ctx context.Context, deadline time.Time, m load.Message) 
 }
 
 // closedIdle reports whether an error of HTTP/1.1 says that the connection ended while no request was on it. net/http has closed it then, so that nothing
-// of the next request went out, even if it was written; it says so by these texts alone.
+// of the next request went out, even if it was written; it says so by these texts alone. Once a byte of an answer came, the texts can be the peer's.
 func closedIdle(err error) bool {
 	return endedIdle(err) || strings.Contains(err.Error(), "readLoopPeekFailLocked: ")
 }
@@ -195,10 +195,10 @@ func closedIdle(err error) bool {
 // endedIdle reports whether the peer closed it, and nothing else was wrong.
 func endedIdle(err error) bool { return strings.Contains(err.Error(), "server closed idle connection") }
 
-// goingAway reports whether an error of HTTP/2 says that the connection takes no more requests, which net/http says by these texts
-// alone.
-func goingAway(err error) bool {
-	return strings.Contains(err.Error(), "GOAWAY") || strings.Contains(err.Error(), "client conn not usable")
+// goingAway reports whether an error says that a connection of HTTP/2 takes no more requests, which net/http says by these texts
+// alone. In HTTP/1.1 they would be the peer's.
+func (l *link) goingAway(err error) bool {
+	return l.two && (strings.Contains(err.Error(), "GOAWAY") || strings.Contains(err.Error(), "client conn not usable"))
 }
 
 // sendable reports what makes a message one that is no request.
@@ -266,7 +266,9 @@ func (t *watched) trace() *httptrace.ClientTrace {
 }
 
 // sent reports whether a part of the request may have gone out before this error.
-func (t *watched) sent(err error) bool { return t.wrote.Load() && !closedIdle(err) }
+func (t *watched) sent(err error) bool {
+	return t.wrote.Load() && (t.on.two || t.answered.Load() || !closedIdle(err))
+}
 
 // A streamError is net/http's own of HTTP/2, which has no name there: it makes itself into a type of this shape.
 type streamError struct {
@@ -300,7 +302,7 @@ func (t *watched) class(err error) record.Class {
 		}
 		return t.unless(record.Reset)
 	}
-	if goingAway(err) { // the server has not taken this one
+	if t.on != nil && t.on.goingAway(err) { // the server has not taken this one
 		return t.unless(record.EOF)
 	}
 	if t.on != nil {
@@ -342,7 +344,7 @@ func (t *watched) ofConnection(err error) record.Class {
 
 // brokenAnswer tells an answer that ended early from one that is no HTTP.
 func (t *watched) brokenAnswer(err error) record.Class {
-	if errors.Is(err, io.ErrUnexpectedEOF) || t.on.nc.failure() != nil {
+	if errors.Is(err, io.ErrUnexpectedEOF) || t.on != nil && t.on.nc.failure() != nil {
 		return record.Truncated
 	}
 	return record.Wrong

@@ -113,6 +113,32 @@ func TestSpeeches(t *testing.T) {
 	}
 }
 
+// What a target says is never taken for what net/http says of a connection: the request was sent, once, and its answer is none.
+func TestWordsOfThePeer(t *testing.T) {
+	for _, words := range []string{
+		"server closed idle connection", "GOAWAY", "server closed idle connection GOAWAY", "readLoopPeekFailLocked: x", "client conn not usable",
+	} {
+		t.Run(words, func(t *testing.T) {
+			t.Parallel()
+			s := &loadtest.Server{Answer: func(c net.Conn, r *http.Request) error {
+				text := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+				if odd := strings.ContainsRune("13579", rune(r.URL.Path[len(r.URL.Path)-1])); odd {
+					text = "HTTP/1.1 200 OK\r\nno field, " + words + "\r\n\r\n"
+				}
+				_, err := io.WriteString(c, text)
+				return err
+			}}
+			p := speech{tls: true}.plan(t, s, 100, 200*time.Millisecond)
+			p.Connections = 1
+			p.Requests = []load.Request{{Name: "one", Method: "GET", Path: "/{{.Seq}}"}}
+			checkClasses(t, classes(run(t, p)), map[record.Class]int{record.OK: 10, record.Wrong: 10})
+			if n := len(s.Log()); n != 20 {
+				t.Errorf("the server saw %d requests, of 20", n)
+			}
+		})
+	}
+}
+
 func TestTLS(t *testing.T) {
 	trust := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certified.Certificates[0].Certificate[0]}))
 	stranger := httptest.NewTLSServer(nil)
