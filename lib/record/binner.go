@@ -10,9 +10,10 @@ import (
 
 // Limits on what a target can make us remember: names are its input.
 const (
-	maxNodes   = 64  // distinct node names in one bin; the rest count as [OtherNode]
-	maxName    = 128 // bytes kept of a node's name
-	maxAttempt = 16  // attempts kept of one request
+	MaxName = 128 // bytes kept of a node's name
+
+	maxNodes   = 64 // distinct node names in one bin; the rest count as [OtherNode]
+	maxAttempt = 16 // attempts kept of one request
 )
 
 // few is how many names and cells are looked through before a map is asked: that takes longer than all of these.
@@ -480,8 +481,8 @@ func (o *openBin) numberOf(n string) int {
 }
 
 func (o *openBin) newName(n string) int {
-	if len(n) > maxName {
-		n = n[:maxName]
+	if len(n) > MaxName {
+		n = n[:MaxName]
 	}
 	n = strings.ToValidUTF8(n, "?") // JSON would change it, differently each time
 	if k := o.numbers[n]; k > 0 {

@@ -51,15 +51,22 @@ func exampleOf(s *Sample) Example {
 // hold returns a copy to be kept, which holds no more of an error's text than will be shown.
 func hold(s *Sample) Sample {
 	k := *s
-	if len(k.Error) > rawError {
-		k.Error = strings.Clone(k.Error[:rawError])
-	}
+	k.Error = CutError(k.Error)
 	return k
 }
 
+// CutError is the beginning of an error's text that is looked at by [CleanError], as a text of its own: a target's answer may be quoted
+// in it, with a whole megabyte.
+func CutError(text string) string {
+	if len(text) > rawError {
+		return strings.Clone(text[:rawError])
+	}
+	return text
+}
+
 func cutName(n string) string {
-	if len(n) > maxName {
-		n = n[:maxName]
+	if len(n) > MaxName {
+		n = n[:MaxName]
 	}
 	return strings.ToValidUTF8(n, "?")
 }

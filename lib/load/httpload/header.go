@@ -1,6 +1,10 @@
 package httpload
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/tutti-bench/tutti/lib/record"
+)
 
 // maxAttempts bounds how many names are read from one attempts header; the
 // recording keeps no more.
@@ -30,5 +34,8 @@ func attempts(lines []string) []string {
 	return names
 }
 
-// clean copies a name, so that a sample does not keep the whole header alive.
-func clean(name string) string { return strings.Clone(strings.TrimSpace(name)) }
+// clean copies what a recording keeps of a name, so that a sample does not keep the whole header alive, which may be a megabyte.
+func clean(name string) string {
+	name = strings.TrimSpace(name)
+	return strings.Clone(name[:min(len(name), record.MaxName)])
+}

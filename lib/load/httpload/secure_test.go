@@ -406,3 +406,38 @@ func TestReadingOverEverySpeech(t *testing.T) {
 		}
 	}
 }
+
+// A target that answers with names and words of half a megabyte is not remembered with all of them.
+func TestLongWords(t *testing.T) {
+	long := strings.Repeat("n", 500_000)
+	for _, w := range []speech{{name: "HTTP 1.1"}, {name: "TLS", tls: true}} {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			s := &loadtest.Server{Answer: func(c net.Conn, r *http.Request) error {
+				text := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Node: " + r.URL.Path[1:] + long + "\r\nX-Tried: a" + long + ", b\r\n\r\n"
+				if r.Method == http.MethodPut {
+					text = "HTTP/1.1 200 OK\r\nno field, " + long + "\r\n\r\n"
+				}
+				_, err := io.WriteString(c, text)
+				return err
+			}}
+			p := w.plan(t, s, 100, 200*time.Millisecond)
+			p.NodeHeader, p.AttemptsHeader = "X-Node", "X-Tried"
+			p.Requests = []load.Request{{Name: "one", Method: "GET", Path: "/{{.Seq}}"}, {Name: "bad", Method: "PUT", Path: "/{{.Seq}}"}}
+			seen := make(map[record.Class]int)
+			for _, x := range run(t, p) {
+				seen[x.Class]++
+				kept := len(x.Node) + len(x.Error)
+				for _, name := range x.Tried {
+					kept += len(name)
+				}
+				if x.Class == record.OK && (len(x.Node) != record.MaxName || len(x.Tried) != 2 || x.Tried[1] != "b") || kept > 1000 {
+					t.Fatalf("%d bytes are kept of an answer that is %v, of %d nodes tried", kept, x.Class, len(x.Tried))
+				}
+			}
+			if seen[record.OK] < 1 || seen[record.Wrong] < 1 || seen[record.OK]+seen[record.Wrong] != 20 {
+				t.Errorf("classes %v", seen)
+			}
+		})
+	}
+}

@@ -69,11 +69,16 @@ type sender struct {
 	tried map[string][]string // by the attempts header, if that was one line
 }
 
-// maxSeen bounds what a sender remembers of names, which are the target's input.
-const maxSeen = 256
+// Bounds on what a sender remembers of names, which are the target's input: there may be thousands of senders.
+const (
+	maxSeen  = 64
+	maxTried = 16
+	maxLine  = 512 // bytes of an attempts header
+)
 
 // node is a node's name, without a copy of its own for each answer.
 func (s *sender) node(name []byte) string {
+	name = name[:min(len(name), record.MaxName)]
 	if seen, ok := s.nodes[string(name)]; ok {
 		return seen
 	}
@@ -88,13 +93,13 @@ func (s *sender) node(name []byte) string {
 // attempts are those that an answer names, nil if it has no such header.
 func (s *sender) attempts(a *wire.Answer, header, lower string) []string {
 	line := a.Get(lower)
-	if line == nil || a.Count(lower) != 1 {
+	if line == nil || len(line) > maxLine || a.Count(lower) != 1 {
 		return attempts(a.Header().Values(header))
 	}
 	if seen, ok := s.tried[string(line)]; ok {
 		return seen
 	}
-	if s.tried == nil || len(s.tried) >= maxSeen {
+	if s.tried == nil || len(s.tried) >= maxTried {
 		s.tried = make(map[string][]string)
 	}
 	seen := attempts([]string{string(line)})
@@ -223,7 +228,7 @@ func (r *run) sendMade(ctx context.Context, s *record.Sample, k *kind, turn load
 // unsendable takes note of a request that cannot be made. What a target gave to be captured can be at fault: that
 // is a wrong answer of its own. All else is ours.
 func (r *run) unsendable(s *record.Sample, err error) {
-	s.Sent, s.Done, s.Error = record.None, r.now(), err.Error()
+	s.Sent, s.Done, s.Error = record.None, r.now(), record.CutError(err.Error())
 	if len(r.templates.Needs(s.Request)) > 0 {
 		s.Class = record.Wrong
 		return
@@ -241,7 +246,7 @@ func (r *run) overLane(ctx context.Context, s *record.Sample, k *kind, m *wire.M
 	a, err := by.lane.Do(ctx, r.zero.Add(s.Due+r.plan.Timeout), m, k.keep)
 	s.BytesOut = uint64(m.Body())
 	if err != nil {
-		s.Done, s.Class, s.Error = r.now(), classified{}.class(err), err.Error()
+		s.Done, s.Class, s.Error = r.now(), classified{}.class(err), record.CutError(err.Error())
 		r.conclude(ctx, s, k, err)
 		return
 	}
@@ -282,7 +287,7 @@ func (r *run) exchange(ctx context.Context, s *record.Sample, m load.Message, cl
 	s.Done, s.Class, s.Node, s.Status = r.now(), got.class, clean(got.header.Get(r.plan.NodeHeader)), got.status
 	s.BytesIn, s.BytesOut = got.length, uint64(len(m.Body))
 	if got.err != nil {
-		s.Error = got.err.Error()
+		s.Error = record.CutError(got.err.Error())
 	}
 	if got.header != nil && r.plan.AttemptsHeader != "" {
 		s.Tried = attempts(got.header.Values(r.plan.AttemptsHeader))
