@@ -169,6 +169,9 @@ func (g *gate) claim(w *worker) (claim, bool) {
 	g.mu.Lock()
 	// Read under the lock: with an earlier time, the pacer could have left to us what we take for not yet due.
 	now := g.run.now()
+	if g.ctx.Err() != nil {
+		g.count = g.next // what nobody has is not sent, as [gate.finish] has it: it may have come before this
+	}
 	if g.next < g.count && g.run.times.Due(g.next) <= now {
 		c := g.take()
 		if len(g.idle) == 0 && g.made == g.most { // else the pacer was about to wake one, and late

@@ -49,6 +49,33 @@ func TestBurstsAreApart(t *testing.T) {
 	g.workers.Wait()
 }
 
+// When a load is broken off after its last request was due, those that wait for a connection are not worked off.
+func TestCancelWithABacklog(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := &loadtest.Server{Answer: func(net.Conn, *http.Request) error { <-ctx.Done(); return ctx.Err() }}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	defer cancel()
+	p := atRate(1e6)
+	p.Schedule, p.Timeout = schedule.Constant(1e6, 0, 100*time.Millisecond), time.Minute
+	p.Dial, p.Connections, p.Engine = s.Address(), 2, load.Turbo
+	p.Requests[0].Name = "one"
+	var told atomic.Int64
+	begun := make(chan time.Time, 1)
+	ended := make(chan error)
+	go func() {
+		ended <- new(Generator).Generate(ctx, p, func(zero time.Time) { begun <- zero }, func(record.Sample) { told.Add(1) })
+	}()
+	time.Sleep(time.Until((<-begun).Add(300 * time.Millisecond))) // all 100,000 are due
+	cancel()
+	if err := <-ended; err == nil || told.Load() > 10 {
+		t.Errorf("%d requests have an end: %v", told.Load(), err)
+	}
+}
+
 // held is the gate of a load at 1,000/s that late, with a target that holds every request until the end.
 func held(t *testing.T, connections int, late time.Duration) (g *gate, end context.CancelFunc) {
 	t.Helper()
