@@ -178,7 +178,7 @@ func (c *cluster) makeTools(ctx context.Context) error {
 	}
 	host := ownHost(helperMemory, helperPids)
 	host.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: c.volumeName(toolsName), Target: toolsAt}}
-	id, _, err := c.d.createFrom(func() (imageRef, error) { return c.d.tuttiImage(ctx, c.spec.Progress) }, func(img imageRef) (string, error) {
+	id, _, err := c.d.createFrom(ctx, func() (imageRef, error) { return c.d.tuttiImage(ctx, c.spec.Progress) }, func(img imageRef) (string, error) {
 		return c.create(ctx, c.project+"-"+toolsName, &container.Config{Image: img.name, Labels: c.labels("helper")}, host, nil)
 	})
 	if err != nil {

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -83,8 +82,8 @@ func (d *Driver) image(ctx context.Context, s target.Service, progress func(stri
 
 // imageSlot is one image that is being got, or was.
 type imageSlot struct {
-	mu  sync.Mutex
-	ref imageRef // zero until it is there
+	mu  sync.Mutex               // held while it is being got
+	ref atomic.Pointer[imageRef] // nil until it is there
 }
 
 // once remembers what get returned for a key, so that replicas and trials do not ask
@@ -99,12 +98,12 @@ func (d *Driver) once(key string, get func() (imageRef, error)) (imageRef, error
 	d.mu.Unlock()
 	slot.mu.Lock()
 	defer slot.mu.Unlock()
-	if slot.ref.name != "" {
-		return slot.ref, nil
+	if ref := slot.ref.Load(); ref != nil {
+		return *ref, nil
 	}
 	ref, err := get()
 	if err == nil {
-		slot.ref = ref
+		slot.ref.Store(&ref)
 	}
 	return ref, err
 }
@@ -112,20 +111,19 @@ func (d *Driver) once(key string, get func() (imageRef, error)) (imageRef, error
 // forget makes once ask anew for whatever was an image of that name.
 func (d *Driver) forget(name string) {
 	d.mu.Lock()
-	slots := slices.Collect(maps.Values(d.images))
-	d.mu.Unlock()
-	for _, slot := range slots {
-		slot.mu.Lock()
-		if slot.ref.name == name {
-			slot.ref = imageRef{}
+	defer d.mu.Unlock()
+	for _, slot := range d.images {
+		if ref := slot.ref.Load(); ref != nil && ref.name == name {
+			slot.ref.CompareAndSwap(ref, nil)
 		}
-		slot.mu.Unlock()
 	}
 }
 
 // createFrom makes a container from an image. If the engine has lost the image since we got it, that is got again, once: nothing
 // holds an image that no container uses yet, and who prunes the engine, or cleans up after another run, may take it.
-func (d *Driver) createFrom(get func() (imageRef, error), create func(imageRef) (id string, err error)) (id string, img imageRef, err error) {
+func (d *Driver) createFrom(
+	ctx context.Context, get func() (imageRef, error), create func(imageRef) (id string, err error),
+) (id string, img imageRef, err error) {
 	for tried := false; ; tried = true {
 		if img, err = get(); err != nil {
 			return "", imageRef{}, err
@@ -133,7 +131,10 @@ func (d *Driver) createFrom(get func() (imageRef, error), create func(imageRef) 
 		if id, err = create(img); tried || id != "" || !cerrdefs.IsNotFound(err) {
 			return id, img, err
 		}
-		d.forget(img.name)
+		// Another container may have had it got again by now.
+		if _, there, lost := d.inspectImage(ctx, img.name); lost == nil && !there {
+			d.forget(img.name)
+		}
 	}
 }
 

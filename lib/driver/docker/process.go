@@ -48,7 +48,7 @@ func (d *Driver) launch(ctx context.Context, l launch, progress func(string)) (_
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	id, _, err := d.createFrom(func() (imageRef, error) { return d.tuttiImage(ctx, progress) }, func(img imageRef) (string, error) {
+	id, _, err := d.createFrom(ctx, func() (imageRef, error) { return d.tuttiImage(ctx, progress) }, func(img imageRef) (string, error) {
 		l.config.Image = img.name
 		return l.create(ctx, l.name, l.config, l.host, l.ends)
 	})

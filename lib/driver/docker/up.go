@@ -295,7 +295,7 @@ func (c *cluster) createReplica(ctx context.Context, s target.Service, n int) (*
 	}
 	name := replicaName(s.Name, n)
 	ends := c.endpointsOf(s, n)
-	id, img, err := c.d.createFrom(func() (imageRef, error) {
+	id, img, err := c.d.createFrom(ctx, func() (imageRef, error) {
 		img, err := c.d.image(ctx, s, c.spec.Progress)
 		if err != nil {
 			err = fmt.Errorf("service %s: %w", s.Name, err)
