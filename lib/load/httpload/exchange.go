@@ -128,6 +128,9 @@ func read(body io.Reader, expect *load.Expect, captured bool) (kept []byte, leng
 
 // statusGood reports whether a status is as expected.
 func statusGood(status int, expect *load.Expect) bool {
+	if status == http.StatusSwitchingProtocols {
+		return false // what follows is no HTTP, and was not asked for
+	}
 	if len(expect.Status) > 0 {
 		return slices.Contains(expect.Status, status)
 	}

@@ -172,6 +172,7 @@ func testClasses(t *testing.T) {
 		{"slow answer", &loadtest.Server{Delay: time.Minute}, load.Expect{}, record.Timeout},
 		{"slow body", answers("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), load.Expect{}, record.Timeout},
 		{"upgrade", answers("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), load.Expect{}, record.Wrong},
+		{"upgrade, wanted", answers("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), load.Expect{Status: []int{101}}, record.Wrong},
 		{"not HTTP", answers("SSH-2.0-x\r\n\r\n"), load.Expect{}, record.Wrong},
 		{"broken chunks", answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), load.Expect{}, record.Wrong},
 		{"closed in the header", closes("HTTP/1.1 200 O"), load.Expect{}, record.Truncated},
