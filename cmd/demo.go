@@ -24,8 +24,8 @@ func (a *app) demoCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use: "demo", Short: "Run the quickstart from samples inside this program",
-		Long: `Demo writes the shipped scenarios and targets into a folder and runs the quickstart
-there: a single node and a cluster of three, one node killed in each. Change the files and
+		Long: `Demo writes those shipped scenarios that need nothing but tutti, and their targets, into a
+folder and runs the quickstart there: a single node and a cluster of three, one node killed in each. Change the files and
 run them again with tutti run.`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -58,7 +58,7 @@ func (a *app) writeSamples(dir string) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
-			if tree.name == "scenarios" {
+			if tree.name == "scenarios" && path.Ext(name) == ".yaml" {
 				if whole, err := a.hasTarget(name); err != nil || !whole {
 					return err
 				}

@@ -32,6 +32,9 @@ func TestSamplesAreWhole(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "scenarios", demoScenario)); err != nil {
 		t.Error(err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, "scenarios", "scenario.schema.json")); err != nil { // which each of them names
+		t.Error(err)
+	}
 	if _, err := os.Stat(filepath.Join(dir, "scenarios", "shop-crash.yaml")); err == nil {
 		t.Error("a scenario is there whose target is not")
 	}

@@ -189,8 +189,9 @@ func (a *app) planCommand() *cobra.Command {
 	var f runFlags
 	var p powerFlags
 	c := &cobra.Command{
-		Use: "plan SCENARIO | plan --from RUN", Short: "Print what run would do, without starting anything; or how many blocks an effect needs",
-		Long: `Plan prints what run would do, and starts nothing. With --from RUN it says instead how many
+		Use: "plan SCENARIO | plan --from RUN", Short: "Print what run would do, without starting the target; or how many blocks an effect needs",
+		Long: `Plan prints what run would do, and starts nothing of the target; what an engine's kernel can do is
+tried in a container of its own where the faults depend on it. With --from RUN it says instead how many
 blocks and minutes it takes to show a wanted effect, for each objective, by the noise that
 an earlier run has measured.`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -285,7 +286,7 @@ func (a *app) printPlan(p *tutti.Prepared) error {
 	for _, w := range p.Plan.Warnings {
 		fmt.Fprintf(b, "warning   %s\n", w)
 	}
-	b.WriteString("nothing was started\n")
+	b.WriteString("nothing of the target was started\n")
 	_, err := fmt.Fprint(a.out, clean(b.String()))
 	return err
 }

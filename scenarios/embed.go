@@ -4,9 +4,9 @@ package scenarios
 
 import "embed"
 
-// Files are the scenarios, at the paths that they have below this folder. Their
+// Files are the scenarios and the schema that they name, at the paths that they have below this folder. Their
 // targets are in package targets, at ../targets. The planted defects are not among them:
 // they test tutti, and nobody's target.
 //
-//go:embed *.yaml
+//go:embed *.yaml scenario.schema.json
 var Files embed.FS
