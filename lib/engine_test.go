@@ -164,10 +164,12 @@ services:
   app:
     image: "app:${TAG:-${OTHER_TAG:-1}}"
     environment: [PASSED, "DELAY=${DELAY}"]
+    env_file: app.env
   also: {extends: {file: base.yaml, service: base}}
 `,
 		"other.yaml":    "services: {app: {environment: {MODE: \"${MODE-none}\"}}}",
 		"included.yaml": "services: {there: {image: \"x:${INCLUDED}\"}}",
+		"app.env":       "URL=http://${HOST_OF}/\n",
 		"base.yaml":     "services: {base: {image: \"x:${EXTENDED}\"}}",
 	} {
 		write(t, filepath.Join(dir, name), text)
@@ -178,7 +180,7 @@ target:
   compose: compose.yaml
   ingress: "http://app:8080"
   nodes: app
-  env: {TAG: "2", OTHER_TAG: "3", INCLUDED: "1", EXTENDED: "1", PASSED: "1", PATH_OF: items, COMPOSE_PARALLEL_LIMIT: "1", TARGET: "1"}
+  env: {TAG: "2", OTHER_TAG: "3", INCLUDED: "1", EXTENDED: "1", PASSED: "1", PATH_OF: items, HOST_OF: db, COMPOSE_PARALLEL_LIMIT: "1", TARGET: "1"}
 arms:
   single: {scale: {app: 1}, env: {MODE: none, SINGLE: "1"}}
   cluster: {scale: {app: 3}, compose: other.yaml, env: {MODE: all, SINGLE: "1"}}
@@ -192,7 +194,7 @@ mutations:
 		want   []string
 	}{
 		"as it should be": {[]string{"TARGET", "DELAY", "SINGLE", "DELAY", "MUTATION", "DELAY"}, nil},
-		"in the target":   {[]string{"TARGET", "DELAI", "SINGLE", "DELAY", "MUTATION", "DELAY"}, []string{`:7:123: nothing asks for the variable "DELAI": no Compose file and no request, did you mean "DELAY"?`}},
+		"in the target":   {[]string{"TARGET", "DELAI", "SINGLE", "DELAY", "MUTATION", "DELAY"}, []string{`:7:136: nothing asks for the variable "DELAI": no Compose file and no request, did you mean "DELAY"?`}},
 		"in two arms":     {[]string{"TARGET", "DELAY", "SINGLE", "DELAYED", "MUTATION", "DELAY"}, []string{`:9:47: nothing asks for the variable "DELAYED"`}},
 		"in a mutation":   {[]string{"TARGET", "DELAY", "SINGLE", "DELAY", "MUTATION", "MODUS"}, []string{`mutation slow: `, `:14:16: nothing asks for the variable "MODUS": no Compose file and no request, did you mean "MODE"?`}},
 	} {

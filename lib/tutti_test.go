@@ -49,7 +49,7 @@ repeats: 2
 seed: 7
 `
 
-const composeFile = "services:\n  app: {image: tutti}\n"
+const composeFile = "services:\n  app: {image: tutti, environment: [DB_PASSWORD, SLOW, BROKEN]}\n"
 
 // A bench is a scenario with a fake to run it on.
 type bench struct {

@@ -39,7 +39,7 @@ func (t *Trial) capacity() Value {
 	switch {
 	case met == 0:
 		return Missing("%s", why)
-	case unmet > bracketed*met:
+	case unmet > bracketed*met, t.Rec.Holds[len(t.Rec.Holds)-1].Answer == record.Unknown: // what was too much was not tried once more
 		return Value{V: met, State: Censored}
 	}
 	return Good(met)

@@ -35,6 +35,8 @@ func TestCapacity(t *testing.T) {
 	}{
 		"bracketed":            {[]record.Hold{hold(10, met), hold(20, unmet), hold(14, met), hold(14.7, unmet)}, analysis.Good(14)},
 		"a gap is left":        {[]record.Hold{hold(10, met), hold(20, unmet), hold(14, met), hold(17, unknown)}, analysis.Value{V: 14, State: analysis.Censored}},
+		"not tried once more":  {[]record.Hold{hold(10, met), hold(20, unmet), hold(14, met), hold(14.7, unmet), hold(14.7, unknown)}, analysis.Value{V: 14, State: analysis.Censored}},
+		"tried once more":      {[]record.Hold{hold(10, met), hold(20, unmet), hold(14, met), hold(14.7, unknown), hold(14.7, unmet)}, analysis.Good(14)},
 		"never too much":       {[]record.Hold{hold(10, met), hold(20, met)}, analysis.Value{V: 20, State: analysis.Censored}},
 		"met when tried again": {[]record.Hold{hold(10, met), hold(10.4, unmet), hold(10.4, met), hold(10.8, unmet)}, analysis.Good(10.4)},
 		"not met below it":     {[]record.Hold{hold(10, met), hold(20, unmet), hold(40, met)}, analysis.Value{V: 40, State: analysis.Censored}},

@@ -28,6 +28,7 @@ type judgedCase struct {
 	directed   bool // op is < <= > >=
 	logs       bool
 	lower      bool // the limit is a lower one
+	share      bool // the value is a metric that 1 is the most of, and no quotient that can be above it
 	signed     bool // what can be below 0, such as a difference of metrics: a limit of 0 is one like any other
 	strict     bool
 	refused    string // why it cannot be judged at all
@@ -71,6 +72,10 @@ func newCase(o Objective, numbers []int, blocks map[int]map[string]*analysis.Tri
 		c.compare(l, r)
 	} else {
 		c.subject, c.unit, c.limit, c.signed = show(l, 0), l.unit(), limit, canBeNegative(l)
+		if m, ok := l.(Metric); ok {
+			spec, known := analysis.SpecOf(m.Ref.Metric)
+			c.share = known && spec.Unit == analysis.Ratio
+		}
 	}
 	for _, n := range numbers {
 		x := eval(l, blocks[n], c.logs)
@@ -92,11 +97,11 @@ func mirrored(op string) string {
 
 // compare sets how two measured sides are held against each other: in logs when both
 // are products or quotients of times or rates, else by the plain difference. A relative margin on times or rates needs
-// the quotient too, whatever the sides are made of.
+// the quotient too, whatever the sides are made of; one on shares and counts is of their difference.
 func (c *judgedCase) compare(l, r Expr) {
 	m := c.objective.Margin
 	timed := l.unit() == analysis.Seconds || l.unit() == analysis.PerSecond
-	c.logs = c.directed && (isProduct(l) && isProduct(r) || m > 0 && timed)
+	c.logs = c.directed && (isProduct(l) && isProduct(r) && (m == 0 || timed) || m > 0 && timed)
 	if !c.logs {
 		c.form, c.unit, c.subject = Difference, l.unit(), operandText(l)+" less "+operandText(r)
 		c.limit = m
@@ -270,7 +275,7 @@ func (c *judgedCase) normalNote() string {
 func (c *judgedCase) mustNot() bool {
 	counted := (c.unit == analysis.Ratio || c.unit == analysis.Number) && !c.signed
 	if c.lower {
-		return c.unit == analysis.Ratio && -c.limit >= 1
+		return c.share && -c.limit >= 1
 	}
 	return counted && c.limit <= 0
 }

@@ -140,6 +140,7 @@ func decisions() []decision {
 
 		{"must be 100 %, is", "a.availability >= 100%", 0, each(times(6, lost(0))...)},
 		{"must be 100 %, one violation", "a.availability >= 100%", 0, each(append(times(6, lost(0)), lost(1))...)},
+		{"a quotient of at least 100 %, one violation", "a.goodput / b.goodput >= 1", 0, pairs(append(times(24, lost(0), lost(40)), lost(40), lost(30))...)},
 		{"must be 0, one violation", "a.error_rate <= 0%", 0, each(append(times(6, lost(0)), lost(1))...)},
 		{"a difference of at most 0, one violation", "a.error_rate - b.error_rate <= 0%", 0, pairs(append(times(8, lost(10), lost(40)), lost(12), lost(10))...)},
 		{"a difference of at least 0, one violation", "b.availability - a.availability >= 0%", 0, pairs(append(times(8, lost(40), lost(10)), lost(10), lost(12))...)},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -28,8 +29,8 @@ type Options struct {
 	Dir      string            // "" is the current folder
 	Profiles []string          // active ones; none: COMPOSE_PROFILES, as in Docker Compose
 	Env      map[string]string // for interpolation, over the process's environment and .env
-	// Uses is called with the name of every variable that the files ask for, whether it has a value or not; nil if nobody wants
-	// to know. A service's environment and a build's arguments may take further ones by their names alone.
+	// Uses is called with the name of every variable that the files, and files of variables beside them, ask for, whether it has a value or
+	// not; nil if nobody wants to know. A service's environment and a build's arguments may take further ones by their names alone.
 	Uses func(variable string)
 	// Allow names the dangers that the user accepts: privileged, docker-socket,
 	// host-namespaces, unconfined, cap-add:NAME, writable-bind:PATH.
@@ -60,6 +61,7 @@ func Load(ctx context.Context, o Options) (*target.Target, error) {
 		}
 	}
 	v := variables{unset: make(map[string]bool), used: make(map[string]bool), asked: o.Uses}
+	v.inEnvFiles(files)
 	project, err := read(ctx, files, o, v)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %s", strings.Join(files, ", "), v.mask(err.Error()))
@@ -116,13 +118,43 @@ func read(ctx context.Context, files []string, o Options, v variables) (*types.P
 	return options.LoadProject(ctx)
 }
 
-// substitute interpolates one string as the library does.
-func (v variables) substitute(s string, m template.Mapping) (string, error) {
-	if v.asked != nil {
-		for _, found := range named.FindAllStringSubmatch(s, -1) {
-			v.asked(found[1])
+// inEnvFiles tells of the variables that files of variables beside the Compose files name, whichever of them are read: the library looks
+// those up by itself.
+func (v variables) inEnvFiles(files []string) {
+	if v.asked == nil {
+		return
+	}
+	for _, file := range files {
+		for _, pattern := range []string{".env*", "*.env"} {
+			found, _ := filepath.Glob(filepath.Join(filepath.Dir(file), pattern)) // it fails on a bad pattern alone
+			for _, name := range found {
+				if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() || info.Size() > maxEnvFile {
+					continue
+				}
+				if b, err := os.ReadFile(name); err == nil {
+					v.mention(string(b))
+				}
+			}
 		}
 	}
+}
+
+// maxEnvFile bounds, in bytes, a file that is looked through for names.
+const maxEnvFile = 1 << 20
+
+// mention tells of the variables that a text names.
+func (v variables) mention(text string) {
+	if v.asked == nil {
+		return
+	}
+	for _, found := range named.FindAllStringSubmatch(text, -1) {
+		v.asked(found[1])
+	}
+}
+
+// substitute interpolates one string as the library does.
+func (v variables) substitute(s string, m template.Mapping) (string, error) {
+	v.mention(s)
 	replace := func(part string, m template.Mapping, cfg *template.Config) (string, error) {
 		var missing string
 		value, applied, err := template.DefaultReplacementAppliedFunc(part, func(name string) (string, bool) {
