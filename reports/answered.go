@@ -270,7 +270,7 @@ func (a *answered) table() table {
 			b := l.band[i]
 			c := text(sc.format(b.mid, sc.decimals(b.mid)))
 			if l.n >= fewTrials {
-				c.iv = sc.format(b.lo, 2) + nb + "–" + nb + sc.format(b.hi, 2)
+				c.iv = sc.format(b.lo, sc.decimals(b.lo)) + nb + "–" + nb + sc.format(b.hi, sc.decimals(b.hi))
 			}
 			cells = append(cells, c)
 		}

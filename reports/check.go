@@ -273,7 +273,11 @@ func (s *sheet) checkDecides() check {
 		means: "Judged again with the lag taken out of every latency, each objective has the same verdict.",
 	}
 	for _, o := range s.run.Objectives {
-		if o.Verdict == rundir.Invalid {
+		switch {
+		case o.Verdict != rundir.Invalid:
+		case o.Severity == slo.SeverityWarn: // nothing of the run's verdict depends on it
+			c.detail = append(c.detail, o.Text+" (severity warn)")
+		default:
 			c.state = broken
 			c.detail, c.means = append(c.detail, o.Text), ""
 		}

@@ -252,15 +252,6 @@ func (f frame1) headX() float64 {
 
 // drawNever sets bars into the row above all times, where failures leave a percentile no value.
 func (t *timeline) drawNever(c *canvas, q *panel, l timelineArm, y float64) {
-	secs := func(ps []analysis.BandPoint) (n int, last float64) {
-		for _, p := range ps {
-			if p.Mid.State == analysis.Never {
-				n += t.step
-				last = p.Start.Seconds() + float64(t.step)
-			}
-		}
-		return n, min(last, t.length)
-	}
 	bars := func(ps []analysis.BandPoint, h float64) {
 		for i := 0; i < len(ps); i++ {
 			if ps[i].Mid.State != analysis.Never {
@@ -275,8 +266,7 @@ func (t *timeline) drawNever(c *canvas, q *panel, l timelineArm, y float64) {
 			i = k
 		}
 	}
-	n99, last := secs(l.p99)
-	n50, _ := secs(l.p50)
+	n99, n50 := l.never99, l.never50
 	if n99 == 0 {
 		return
 	}
@@ -289,10 +279,10 @@ func (t *timeline) drawNever(c *canvas, q *panel, l timelineArm, y float64) {
 	}
 	short := strings.TrimPrefix(what, name+": ")
 	class := "lb" + strconv.Itoa(l.arm.Look)
-	first := t.length
+	first, last := t.length, 0.0
 	for _, p := range l.p99 {
 		if p.Mid.State == analysis.Never {
-			first = min(first, p.Start.Seconds())
+			first, last = min(first, p.Start.Seconds()), min(p.Start.Seconds()+float64(t.step), t.length)
 		}
 	}
 	for _, say := range []string{what, short, fmt.Sprintf("p99 for %d"+nb+"s", n99)} { // the bar's colour tells the arm too

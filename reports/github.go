@@ -99,7 +99,7 @@ func (s *sheet) annotations(p Policy) []Annotation {
 		switch {
 		case o.Verdict == rundir.Fail && !warn:
 			add(3, "error", o.Line, "failed: "+name, found)
-		case o.Verdict == rundir.Invalid:
+		case o.Verdict == rundir.Invalid && !warn:
 			add(4, invalid, o.Line, "invalid: "+name, found)
 		case o.Verdict == rundir.Inconclusive && !warn:
 			add(5, levelOf(p.Inconclusive, "warning"), o.Line, "inconclusive: "+name, found)
@@ -107,6 +107,8 @@ func (s *sheet) annotations(p Policy) []Annotation {
 			add(6, "warning", o.Line, "failed, severity warn: "+name, found)
 		case o.Verdict == rundir.Inconclusive:
 			add(7, "notice", o.Line, "inconclusive, severity warn: "+name, found)
+		case o.Verdict == rundir.Invalid:
+			add(7, "notice", o.Line, "invalid, severity warn: "+name, found)
 		}
 	}
 	if len(all) == 0 && v != rundir.Pass {

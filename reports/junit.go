@@ -248,6 +248,9 @@ func (s *sheet) objectiveCase(o rundir.Objective, r row, p Policy) junitCase {
 		c.Failure = bad
 	case o.Verdict == rundir.Inconclusive:
 		c.Skipped = bad
+	case o.Severity == slo.SeverityWarn: // invalid: the run is not, for it
+		bad.Type = "warning"
+		c.Skipped = bad
 	default:
 		c.Error = bad
 	}

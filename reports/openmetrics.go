@@ -16,7 +16,7 @@ import (
 )
 
 // OpenMetrics writes the run's verdict, its objectives and the metrics of its arms in the text format of OpenMetrics 1.0.
-// Times are seconds, ratios 0 to 1, numbers have four significant digits: GitLab compares them as strings. A value that
+// Times are seconds, ratios 0 to 1, numbers have four significant digits (a share just below 1 more): GitLab compares them as strings. A value that
 // never came is +Inf; one that there is no data for is left out.
 func OpenMetrics(w io.Writer, r *tutti.Result) error {
 	s := newSheet(r)
@@ -67,7 +67,7 @@ func (m *openMetrics) arms(s *sheet) {
 				if metric != spec.Name && !strings.HasPrefix(metric, spec.Name+"(") {
 					continue
 				}
-				if v, ok := sampleOf(metrics[key]); ok {
+				if v, ok := sampleOf(spec, metrics[key]); ok {
 					if !begun {
 						m.family(name, "gauge", unitOf(spec.Unit), spec.Summary)
 						begun = true
@@ -94,10 +94,11 @@ func unitOf(u analysis.Unit) string {
 	return ""
 }
 
-// sampleOf is a value as a number: +Inf for what never came, and for what was not reached while we looked.
-func sampleOf(v rundir.Value) (float64, bool) {
+// sampleOf is a value as a number: +Inf for what never came, and for what was not reached while we looked. Of what is the better the
+// higher it is, it is as much as was seen: no capacity is without end.
+func sampleOf(spec analysis.Spec, v rundir.Value) (float64, bool) {
 	switch {
-	case v.State == analysis.OK && v.Value != nil:
+	case v.State == analysis.OK && v.Value != nil, v.State == analysis.Censored && spec.Higher && v.Value != nil:
 		return *v.Value, true
 	case v.State == analysis.Never, v.State == analysis.Censored:
 		return math.Inf(1), true
@@ -125,7 +126,11 @@ func openMetricsNumber(v float64) string {
 	if math.IsInf(v, 1) {
 		return "+Inf"
 	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
+	short := strconv.FormatFloat(v, 'g', 4, 64)
+	if short == "1" && v < 1 { // what is lost of a share is what it is about
+		return strconv.FormatFloat(v, 'f', 2+ratioDecimals(100*v), 64)
+	}
+	return short
 }
 
 var openMetricsEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)

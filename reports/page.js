@@ -10,8 +10,11 @@ if (arms.length > 1 && nav) {
   make("span", bar, "Show");
   arms.forEach(function (a) {
     var b = make("button", bar), look = /\ba(\d)\b/.exec(a.className)[1];
-    b.type = "button"; b.appendChild(a.cloneNode(true)); b.setAttribute("aria-pressed", "true");
-    b.addEventListener("click", function () { b.setAttribute("aria-pressed", String(!main.classList.toggle("hide" + look))); });
+    b.type = "button"; b.appendChild(a.cloneNode(true)); b.setAttribute("aria-pressed", "true"); b.dataset.look = look;
+    b.addEventListener("click", function () { // arms that look alike go together
+      var shown = String(!main.classList.toggle("hide" + look));
+      bar.querySelectorAll("button").forEach(function (other) { if (other.dataset.look === look) other.setAttribute("aria-pressed", shown); });
+    });
   });
   nav.parentNode.insertBefore(bar, nav.nextSibling);
 }
@@ -39,6 +42,8 @@ if (drawings.length && caption && figure) {
     var row = rows[0];
     rows.forEach(function (r) { if (parseFloat(r.cells[0].textContent) <= at + 1e-9) row = r; });
     if (!row) return;
+    var start = function (r) { return parseFloat(r.cells[0].textContent); }, steps = rows.length > 1 ? start(rows[1]) - start(rows[0]) : end;
+    if (at > start(row) + steps + 1e-9) { out.textContent = at.toFixed(1) + "\u00a0s: the table behind figure 1 ends before"; return; }
     out.textContent = at.toFixed(1) + "\u00a0s: " + heads.slice(1).map(function (h, i) { return h.textContent + " " + row.cells[i + 1].textContent; }).join(" · ");
   };
   range.addEventListener("input", function () { show(+range.value); });

@@ -1,8 +1,10 @@
 package reports
 
 import (
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/rundir"
@@ -60,5 +62,43 @@ func TestVisible(t *testing.T) {
 		if got := visible(in); got != want {
 			t.Errorf("%+q becomes %+q, want %+q", in, got, want)
 		}
+	}
+}
+
+// What is just below all is never told as all.
+func TestNearlyAll(t *testing.T) {
+	for part, want := range map[float64]string{1: "100", 0.9996: "99.96", 0.99996: "99.996", 0.392: "39.2", 0.0004: "0.04", 0: "0"} {
+		if got := partText(part); got != want {
+			t.Errorf("%v of all is %s %%, want %s", part, got, want)
+		}
+	}
+	for v, want := range map[float64]string{1: "1", 0.99996: "0.99996", 0.9999996: "0.9999996", 0.99991: "0.9999", 1.00001: "1", 1234.5: "1234"} {
+		if got := openMetricsNumber(v); got != want {
+			t.Errorf("%v is %s, want %s", v, got, want)
+		}
+	}
+}
+
+// At least so much is no capacity without end; a time that did not come while we looked is.
+func TestSampleOf(t *testing.T) {
+	at := 500.0
+	for metric, want := range map[string]float64{"capacity": 500, "affordable": 500, "recovery": math.Inf(1), "p99": math.Inf(1)} {
+		spec, ok := analysis.SpecOf(metric)
+		if got, is := sampleOf(spec, rundir.Value{State: analysis.Censored, Value: &at}); !ok || !is || got != want {
+			t.Errorf("%s is %v, want %v", metric, got, want)
+		}
+	}
+}
+
+// Seconds in which a percentile never comes are counted before a long load's seconds are drawn together.
+func TestNeversOfALongLoad(t *testing.T) {
+	seconds := make([]analysis.BandPoint, 100)
+	for i := range seconds {
+		seconds[i].Start = time.Duration(i) * time.Second
+		seconds[i].Mid.State = analysis.OK
+	}
+	seconds[3].Mid.State, seconds[42].Mid.State = analysis.Never, analysis.Never
+	if n := nevers(seconds); n != 2 {
+		t.Errorf("%d seconds", n)
 	}
 }

@@ -336,7 +336,11 @@ func (t *teller) price() {
 	}
 	if t.noPrice() {
 		t.say("Price: no difference shown in median latency")
-		r += nb + "%"
+		if v < manifold {
+			r += nb + "%"
+		} else {
+			r = "×" + nb + r
+		}
 	} else {
 		t.say("Price: median latency ")
 		t.number(percentChange(v))

@@ -177,14 +177,20 @@ func (s *sheet) priceObjective() (rundir.Objective, bool) {
 	return rundir.Objective{}, false
 }
 
-// priceOf is the subject's median over the baseline's, and its interval in percent.
+// manifold is the quotient from which on a change is told as a factor and not in percent.
+const manifold = 3
+
+// priceOf is the subject's median over the baseline's, and its interval: in percent, from threefold on as factors.
 func (s *sheet) priceOf() (ratio float64, interval string, ok bool) {
 	c := s.comparison(s.pricePhase(), "p50")
 	v := c.value
 	if c.form != slo.Ratio || v.State != analysis.OK || v.Value == nil {
 		return 0, "", false
 	}
-	if v.Low != nil && v.High != nil && *v.Value < 3 {
+	if v.Low != nil && v.High != nil && *v.Value >= manifold {
+		sc := scaleOf(analysis.Number, slo.Ratio, *v.Value)
+		interval = sc.format(*v.Low, sc.decimals(*v.Low)) + nb + "–" + nb + sc.format(*v.High, sc.decimals(*v.High))
+	} else if v.Low != nil && v.High != nil {
 		sc, d := scale{times: 100}, changeDecimals(*v.Value)
 		interval = sc.format(*v.Low-1, d) + nb + "–" + nb + sc.format(*v.High-1, d)
 	}
@@ -199,7 +205,7 @@ func (s *sheet) noPrice() bool {
 
 // percentChange is "+21 %" for 1.21; beyond threefold it says "× 3.40".
 func percentChange(ratio float64) string {
-	if ratio >= 3 {
+	if ratio >= manifold {
 		sc := scaleOf(analysis.Number, slo.Ratio, ratio)
 		return sc.prefix + sc.format(ratio, sc.decimals(ratio))
 	}

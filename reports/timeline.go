@@ -45,6 +45,8 @@ type timelineArm struct {
 	worst          float64                // the lowest share in any second of any trial
 	any            bool                   // there is such a second
 	low            []int                  // seconds below 99 % in each trial
+	never50        int                    // seconds in which the median over the trials never comes
+	never99        int                    // the same of the 99th percentile
 }
 
 type timelineLane struct {
@@ -141,11 +143,22 @@ func availability(s analysis.Second) analysis.Value { return s.Availability() }
 func p50(s analysis.Second) analysis.Value          { return s.P50 }
 func p99(s analysis.Second) analysis.Value          { return s.P99 }
 
+// nevers counts the seconds in which a percentile is never.
+func nevers(seconds []analysis.BandPoint) (n int) {
+	for _, p := range seconds {
+		if p.Mid.State == analysis.Never {
+			n++
+		}
+	}
+	return n
+}
+
 func lineOf(a *arm, trials []*analysis.Trial) timelineArm {
 	l := timelineArm{
 		arm: a, n: len(trials), avail: analysis.Band(trials, availability),
 		p50: analysis.Band(trials, p50), p99: analysis.Band(trials, p99),
 	}
+	l.never50, l.never99 = nevers(l.p50), nevers(l.p99) // before they are thinned
 	l.worst = 1
 	for _, of := range trials {
 		low := 0

@@ -174,6 +174,14 @@ func goodBy(t *analysis.Trial, seconds int) []map[string]uint64 {
 	return by
 }
 
+// partText is a part of all in percent, with three digits; more where these would make it all.
+func partText(part float64) string {
+	if short := round3(part); short < 1 || part == 1 {
+		return scale{times: 100}.short(short)
+	}
+	return scale{times: 100, ratio: true}.short(part)
+}
+
 func (f *traffic) finding() string {
 	var parts []string
 	for _, p := range f.panels {
@@ -188,7 +196,7 @@ func (f *traffic) finding() string {
 		var shares []string
 		for _, l := range p.layers {
 			if !l.bad && good > 0 {
-				shares = append(shares, l.name+" "+scale{times: 100}.short(round3(float64(l.all)/float64(good)))+nb+"%")
+				shares = append(shares, l.name+" "+partText(float64(l.all)/float64(good))+nb+"%")
 			}
 		}
 		who := list(shares)

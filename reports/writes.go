@@ -11,10 +11,11 @@ import (
 
 // A ledger is what was read back of one request's writes in the trials of an arm that count.
 type ledger struct {
-	arm  *arm
-	sum  record.Writes
-	more int // trials in which nothing, or not all, was read
-	of   int
+	arm    *arm
+	sum    record.Writes
+	more   int // trials in which nothing, or not all, was read
+	failed int // those of them in which something came between
+	of     int
 }
 
 // ledgers sums what was read back, by arm and request, in the order of the scenario.
@@ -46,6 +47,9 @@ func (l *ledger) add(w record.Writes) {
 	l.of++
 	if w.Unread > 0 || w.Problem != "" {
 		l.more++
+	}
+	if w.Problem != "" {
+		l.failed++
 	}
 	sum := &l.sum
 	if w.Lost > 0 {
@@ -102,7 +106,7 @@ func (s *sheet) writeTable() table {
 func (l ledger) note() string {
 	var parts []string
 	if l.sum.Problem != "" {
-		parts = append(parts, "in "+plural(l.more, "trial", "trials")+" nothing is known: "+l.sum.Problem)
+		parts = append(parts, "in "+plural(l.failed, "trial", "trials")+" not all is known: "+l.sum.Problem)
 	}
 	if l.sum.Lost > 0 {
 		parts = append(parts, l.when())

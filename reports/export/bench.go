@@ -66,6 +66,9 @@ func Benchmarks(w io.Writer, r *tutti.Result, trials []Trial) error {
 			fmt.Fprintf(&b, "# block %d, %s left out: it does not count\n", t.Block, clean(t.Arm))
 			continue
 		}
+		if len(refs[t.Arm]) == 0 {
+			continue // a line without a number is none
+		}
 		due := uint64(0)
 		measured(t.Of.Rec, func(_ float64, bin *record.Bin) { due += bin.Due })
 		fmt.Fprintf(&b, "Benchmark%s/arm=%s-%d %d", camel(r.Run.Name), arms[t.Arm], cores, max(due, 1))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -104,8 +105,15 @@ func (d *Database) Products(ctx context.Context) ([]Product, error) {
 	})
 }
 
+// possible reports whether the database could have a product of that number: its column holds no more, and asking for what it cannot hold
+// would look like a database that is gone.
+func possible(id int) bool { return id >= 1 && id <= math.MaxInt32 }
+
 // Product returns one product; ErrNotFound if there is none.
 func (d *Database) Product(ctx context.Context, id int) (*Product, error) {
+	if !possible(id) {
+		return nil, ErrNotFound
+	}
 	return call(ctx, d.breaker, databaseFault, func(ctx context.Context) (*Product, error) {
 		return one[Product](ctx, d.pool, `SELECT id, name, cents FROM products WHERE id = $1`, id)
 	})
@@ -114,6 +122,9 @@ func (d *Database) Product(ctx context.Context, id int) (*Product, error) {
 // Order takes an order. One with a key that was taken before is not taken again: the first comes back, or ErrConflict if
 // it was for something else. ErrNotFound means that there is no such product.
 func (d *Database) Order(ctx context.Context, o Order, key string) (*Order, error) {
+	if !possible(o.Product) {
+		return nil, ErrNotFound
+	}
 	got, err := call(ctx, d.breaker, databaseFault, func(ctx context.Context) (*Order, error) {
 		return one[Order](ctx, d.pool, `
 			INSERT INTO orders (key, product, quantity, cents, node)

@@ -112,6 +112,19 @@ func TestOrdersWithoutDatabase(t *testing.T) {
 	}
 }
 
+// A number that no product can have is an answer, and no sign of a database that is gone.
+func TestProductThatCannotBe(t *testing.T) {
+	n := newNode(t, nil)
+	for i := range 5 {
+		if a := ask(t, n, "POST", "/orders", `{"product": 9999999999, "quantity": 2}`, ""); a.status != 404 {
+			t.Fatalf("order %d got %d %s", i+1, a.status, a.body)
+		}
+	}
+	if _, err := n.Database.Product(t.Context(), 1<<40); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+}
+
 func TestBreakerTriesAgain(t *testing.T) {
 	b := newBreaker("it", time.Second)
 	calls, down := 0, errors.New("down")

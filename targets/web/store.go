@@ -29,6 +29,7 @@ type store struct {
 
 	mu      sync.Mutex
 	file    *os.File
+	size    int64 // bytes of it, all of them whole lines
 	keys    map[string][]version
 	writes  uint64
 	closed  bool
@@ -51,19 +52,23 @@ func (s *store) open(path string) error {
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
-	lines := bufio.NewScanner(f)
-	lines.Buffer(make([]byte, 0, 4<<10), 4*maxValue)
-	for lines.Scan() {
-		key, value, ok := strings.Cut(lines.Text(), " ")
-		if ok {
+	for lines := bufio.NewReader(f); ; {
+		line, err := lines.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			// Half a line was never acknowledged, and the next one would become a part of it.
+			if err = f.Truncate(s.size); err == nil {
+				s.file = f
+				return nil
+			}
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("read the store: %w", err), f.Close())
+		}
+		s.size += int64(len(line))
+		if key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " "); ok {
 			s.keys[key] = []version{{value: value}}
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return errors.Join(fmt.Errorf("read the store: %w", err), f.Close())
-	}
-	s.file = f
-	return nil
 }
 
 // put acknowledges a value by returning nil, and keeps it as its defects say.
@@ -103,9 +108,15 @@ func (s *store) put(key, value string) error {
 // keep writes a value down. The caller holds the lock.
 func (s *store) keep(key, value string) error {
 	if s.file != nil {
-		if _, err := s.file.WriteString(key + " " + value + "\n"); err != nil {
-			return fmt.Errorf("the store cannot be written: %w", err)
+		line := key + " " + value + "\n"
+		if n, err := s.file.WriteString(line); err != nil {
+			err = fmt.Errorf("the store cannot be written: %w", err)
+			if n > 0 { // half a line would make the next one a part of it
+				err = errors.Join(err, s.file.Truncate(s.size))
+			}
+			return err
 		}
+		s.size += int64(len(line))
 	}
 	now := time.Now()
 	all := append(s.keys[key], version{value, now})
@@ -162,7 +173,12 @@ func (n *Node) openStore() error {
 
 // keyValue answers for /kv/KEY: PUT keeps the body, GET has it.
 func (n *Node) keyValue(w http.ResponseWriter, r *http.Request) {
-	number, _ := n.arrive(r)
+	number, reset := n.arrive(r)
+	if reset {
+		orSilent(n.Log).Info("reset on purpose", "request", number)
+		resetConnection(w)
+		return
+	}
 	ctx := r.Context()
 	err := errors.Join(n.hold(ctx), pause(ctx, n.delay(number)))
 	n.mu.Lock()

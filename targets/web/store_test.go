@@ -3,6 +3,7 @@ package web_test
 import (
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,6 +70,20 @@ func TestStore(t *testing.T) {
 	k, _ = storing(t, &web.Node{Store: path})
 	k.want("GET", "a", "", 200, "2")
 	k.want("GET", "b/c", "", 200, "x y")
+	half := filepath.Join(t.TempDir(), "half")
+	if err := os.WriteFile(half, []byte("a 1\nb 2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // half a line was never acknowledged, and does not become the beginning of the next one
+		k, s = storing(t, &web.Node{Store: half})
+		k.want("GET", "a", "", 200, "1")
+		k.want("GET", "b", "", 404, "no such key")
+		k.want("PUT", "c", "3", 204, "")
+		k.want("GET", "c", "", 200, "3")
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	k, _ = storing(t, &web.Node{Store: "memory"})
 	k.want("GET", "a", "", 404, "no such key")
 	nowhere := &web.Node{Name: "app-1", Listen: "127.0.0.1:0", Store: filepath.Join(t.TempDir(), "no", "store"), Drain: 5 * time.Second}
