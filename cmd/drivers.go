@@ -37,7 +37,7 @@ func openDocker(ctx context.Context, run string) (target.Driver, func(context.Co
 func newDocker(ctx context.Context) (*docker.Driver, error) {
 	host, err := watchdog.HostID()
 	if err != nil {
-		return nil, fmt.Errorf("tell this machine's things from others' on the engine: %w", err)
+		return nil, atCache("tell this machine's things from others' on the engine", err)
 	}
 	return docker.New(ctx, docker.Config{Host: host})
 }
@@ -71,6 +71,11 @@ func openProcess(ctx context.Context, run string) (target.Driver, func(context.C
 	return d, release, nil
 }
 
+// atCache is an error of the folder in which we keep what outlives a run.
+func atCache(what string, err error) error {
+	return &target.UnavailableError{What: what, Err: err, Hint: "TUTTI_CACHE names a folder that can be written"}
+}
+
 // guard takes the run's lock and starts its watchdog.
 func guard(ctx context.Context, o watchdog.Order) (*watchdog.Dog, func(context.Context) error, error) {
 	const what = "start the watchdog, which cleans up if this program is killed"
@@ -80,7 +85,7 @@ func guard(ctx context.Context, o watchdog.Order) (*watchdog.Dog, func(context.C
 	}
 	unlock, err := watchdog.Lock(o.Run)
 	if err != nil {
-		return nil, nil, fmt.Errorf("mark run %s as alive: %w", o.Run, err)
+		return nil, nil, atCache("mark run "+o.Run+" as alive", err)
 	}
 	dog, err := watchdog.Start(ctx, exe, []string{"watchdog"}, o)
 	if err != nil {

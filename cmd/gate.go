@@ -83,6 +83,7 @@ func (a *app) selfTest(ctx context.Context, file string, f runFlags) error {
 			a.tell("run %d of %d: %s (broken: %s)", n, of, name, what)
 		},
 	}
+	defer heedless()()
 	a.startRunner(f.ci)
 	found, err := tester.SelfTest(ctx)
 	if found == nil || len(found.Runs) == 0 {
@@ -91,7 +92,7 @@ func (a *app) selfTest(ctx context.Context, file string, f runFlags) error {
 	if werr := a.keepSelfTest(o.Dir, found); werr != nil {
 		return errors.Join(err, werr)
 	}
-	if rerr := reports.SelfTest(a.out, found, filepath.Join(o.Dir, selfTestFile), a.textOptions()); rerr != nil {
+	if rerr := reports.SelfTest(a.out, found, filepath.Join(o.Dir, selfTestFile), a.textOptions()); unread(rerr) != nil {
 		return errors.Join(err, rerr)
 	}
 	if err != nil {

@@ -68,6 +68,7 @@ func (a *app) noise(ctx context.Context, s *scenario.Scenario, f runFlags, file 
 	if o.Vary = tutti.Twice(); o.Repeats == 0 {
 		o.Repeats = max(s.Repeats, stats.MinSignedRank)
 	}
+	defer heedless()()
 	a.startRunner(f.ci)
 	res, err := a.carryOut(ctx, s, f, o, policy)
 	if err != nil {
@@ -77,7 +78,7 @@ func (a *app) noise(ctx context.Context, s *scenario.Scenario, f runFlags, file 
 	if err != nil {
 		return err
 	}
-	if err := reports.Noise(a.out, n, blocks, a.textOptions()); err != nil {
+	if err := unread(reports.Noise(a.out, n, blocks, a.textOptions())); err != nil {
 		return err
 	}
 	if res.Run.Verdict == rundir.Invalid {
@@ -94,7 +95,7 @@ func (a *app) noise(ctx context.Context, s *scenario.Scenario, f runFlags, file 
 		return &tutti.UsageError{Err: err}
 	}
 	_, err = fmt.Fprintf(a.out, " written to %s: give it to tutti run --noise\n", file)
-	return err
+	return unread(err)
 }
 
 // floor holds a plan's margins against a file of noise.

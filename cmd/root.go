@@ -145,6 +145,22 @@ func (a *app) interruptible() (context.Context, context.CancelFunc) {
 	}
 }
 
+// heedless makes a run outlive whoever reads what it says: `| tee` dies by the same Ctrl-C, and a write to a pipe that nobody reads would end
+// this program by SIGPIPE, with nothing undone and nothing kept. The signal is not ignored, which our children would inherit.
+func heedless() (stop func()) {
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	return func() { signal.Stop(pipe) }
+}
+
+// unread is no error if nobody reads what was to be shown: it lies in the run's folder, too.
+func unread(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
+}
+
 // complain tells an error the way its reader needs it.
 func (a *app) complain(err error) {
 	var (

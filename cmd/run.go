@@ -132,12 +132,13 @@ func (a *app) run(ctx context.Context, s *scenario.Scenario, f runFlags) error {
 		return err
 	}
 	policy.File = placeOf(s.File)
+	defer heedless()()
 	runner := a.startRunner(f.ci)
 	res, err := a.carryOut(ctx, s, f, o, policy)
 	if res == nil {
 		return a.refused(f.ci, err)
 	}
-	err = errors.Join(err, a.show(res))
+	err = errors.Join(err, unread(a.show(res)))
 	runner.tell(res, policy)
 	if err == nil {
 		return a.verdict(res.Run, policy)

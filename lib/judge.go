@@ -28,7 +28,7 @@ func Judge(dir string, kit plan.Kit) (*Result, error) {
 		return nil, fmt.Errorf("judge run: %w", err)
 	}
 	if err := j.folder.WriteRun(run); err != nil {
-		return nil, err
+		return nil, kept(err)
 	}
 	return &Result{Dir: dir, Run: run, Trials: j.trials, Source: j.source}, nil
 }
@@ -146,15 +146,23 @@ func (j *judging) perBlock() time.Duration {
 
 // lostOf says for every block of some trials that cannot count why.
 func (j *judging) lostOf(trials []*analysis.Trial) map[int]string {
-	lost, seen := make(map[int]string), make(map[int]int)
+	lost, seen := make(map[int]string), make(map[int]map[string]bool)
 	for _, t := range trials {
-		seen[t.Rec.Block]++
+		of := seen[t.Rec.Block]
+		if of == nil {
+			of = make(map[string]bool)
+			seen[t.Rec.Block] = of
+		}
+		if of[t.Rec.Arm] {
+			lost[t.Rec.Block] = fmt.Sprintf("the folder has two recordings of arm %s", t.Rec.Arm)
+		}
+		of[t.Rec.Arm] = true
 		if problems := t.Problems(); len(problems) > 0 && lost[t.Rec.Block] == "" {
 			lost[t.Rec.Block] = fmt.Sprintf("%s: %s", t.Rec.Arm, problems[0])
 		}
 	}
-	for block, n := range seen {
-		if n < len(j.arms()) && lost[block] == "" {
+	for block, of := range seen {
+		if len(of) < len(j.arms()) && lost[block] == "" {
 			lost[block] = "it is not complete"
 		}
 	}

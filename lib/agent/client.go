@@ -127,7 +127,7 @@ func (c *Client) Fetch(ctx context.Context, f Fetch) (Fetched, error) {
 	return *r.Fetched, nil
 }
 
-// ErrLost is in the chain of the error of a load, or of reading back, whose agent's process has ended.
+// ErrLost is in the chain of the error of whatever is asked of an agent whose process has ended.
 var ErrLost = errors.New("the load agent was lost")
 
 // A Sent is what came of a load, beside its bins.
@@ -276,7 +276,11 @@ func (c *Client) Close() error {
 	case <-c.gone:
 	case <-time.After(patience):
 		c.process.Kill()
-		<-c.gone
+		select {
+		case <-c.gone:
+		case <-time.After(patience): // who waits for us has a target to remove, and the agent's container with it
+			return errors.Join(errors.New("the load agent does not end, not even killed"), err)
+		}
 	}
 	if errors.Is(c.err, errEnded) {
 		return nil
@@ -298,7 +302,7 @@ func (c *Client) ask(ctx context.Context, m command) (reply, error) {
 		}
 		return r, nil
 	case <-c.gone:
-		return reply{}, c.err
+		return reply{}, fmt.Errorf("%w: %w", ErrLost, c.err)
 	case <-ctx.Done():
 		return reply{}, fmt.Errorf("agent: %w", context.Cause(ctx))
 	}
@@ -325,7 +329,7 @@ func (c *Client) send(m command) (uint64, *call, error) {
 	c.forget(m.ID, k)
 	select { // the process's own words say more than a broken pipe
 	case <-c.gone:
-		return 0, nil, c.err
+		return 0, nil, fmt.Errorf("%w: %w", ErrLost, c.err)
 	case <-time.After(patience):
 		return 0, nil, fmt.Errorf("agent: write a command: %w", err)
 	}

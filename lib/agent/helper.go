@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/tutti-bench/tutti/lib/target"
 )
@@ -91,7 +92,11 @@ func (h *Helper) Close() error {
 	case <-h.gone:
 	case <-wait.Done():
 		h.process.Kill()
-		<-h.gone
+		select {
+		case <-h.gone:
+		case <-time.After(patience): // who waits for us has a target to remove, and the helper's container with it
+			return errors.Join(errors.New("the helper does not end, not even killed"), err)
+		}
 	}
 	if errors.Is(h.err, errHelperEnded) {
 		return nil // what Close said of its input does not matter then

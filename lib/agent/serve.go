@@ -291,7 +291,7 @@ func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	return err.Error()
+	return record.CutError(err.Error()) // a target's answer may be quoted in it
 }
 
 var errSlow = fmt.Errorf("the harness does not read the agent's output: %d lines are waiting", maxQueue)

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"slices"
 	"sort"
 	"time"
 )
@@ -138,7 +139,7 @@ func sortCells(cells []Cell) {
 }
 
 // Rename replaces node names in the bin by what name returns for them, merging
-// cells that come to have the same name.
+// cells that come to have the same name. Copies of the bin, which share its cells, stay as they are.
 func (b *Bin) Rename(name func(string) string) {
 	type key struct {
 		request int
@@ -146,12 +147,14 @@ func (b *Bin) Rename(name func(string) string) {
 		class   Class
 	}
 	at := make(map[key]int, len(b.Cells))
-	kept := b.Cells[:0]
+	kept := make([]Cell, 0, len(b.Cells))
 	for _, c := range b.Cells {
 		if c.Node != "" {
 			c.Node = name(c.Node)
 			if c.Example != nil {
-				c.Example.Node = c.Node
+				e := *c.Example
+				e.Node = c.Node
+				c.Example = &e
 			}
 		}
 		k := key{c.Request, c.Node, c.Class}
@@ -161,6 +164,7 @@ func (b *Bin) Rename(name func(string) string) {
 			kept = append(kept, c)
 			continue
 		}
+		kept[i].own()
 		kept[i].merge(&c)
 	}
 	b.Cells = kept
@@ -171,6 +175,18 @@ func (b *Bin) Rename(name func(string) string) {
 			tried[name(n)] += k
 		}
 		b.Tried = tried
+	}
+}
+
+// own makes copies of what the cell may share with others.
+func (c *Cell) own() {
+	c.Statuses = slices.Clone(c.Statuses)
+	for _, h := range []**Hist{&c.Response, &c.Unlagged, &c.Service} {
+		if *h != nil {
+			one := new(Hist)
+			one.Merge(*h)
+			*h = one
+		}
 	}
 }
 

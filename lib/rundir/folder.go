@@ -58,7 +58,11 @@ func Create(dir string) (*Folder, error) {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return nil, fmt.Errorf("create the run's folder %s: it is there and not empty; name another with --out", dir)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, trialsDir), 0o755); err != nil {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil { // of two that come at once one has it
+		err = os.Mkdir(filepath.Join(dir, trialsDir), 0o755)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("create the run's folder: %w", err)
 	}
 	return &Folder{dir}, nil

@@ -67,13 +67,10 @@ type builder struct {
 	*reader
 	kinds fault.Kinds
 	// allArms is false if an arm could not be read, so that nobody can say that one does not exist.
-	allArms   bool
-	variables map[string]Error // the scenario's
+	allArms bool
 }
 
 func (b *builder) scenario(s *Scenario, top *fields) {
-	b.variables = make(map[string]Error)
-	s.variables = b.variables
 	s.Name = top.text("name")
 	s.Hypothesis = strings.TrimSpace(top.text("hypothesis"))
 	repeats := get(top, "repeats", extension{least: DefaultRepeats})
@@ -111,9 +108,6 @@ func (b *builder) inherit(arm *Arm, f *fields) {
 	}
 	for _, i := range get[[]item](f, "env", nil) {
 		arm.Env[i.key.Value] = i.v.(string)
-		if _, known := b.variables[i.key.Value]; !known {
-			b.variables[i.key.Value] = *b.place(b.src.of(i.key))
-		}
 	}
 	if f.text("ingress") != "" {
 		if u := b.ingress(f.at["ingress"]); u != nil {

@@ -4,7 +4,10 @@ package scenario
 
 import (
 	"net/url"
+	"regexp"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tutti-bench/tutti/lib/fault"
 	"github.com/tutti-bench/tutti/lib/load"
@@ -29,18 +32,23 @@ type Scenario struct {
 	Most       int        // blocks up to which they may be extended, as planned; 0: they are not
 	Seed       int64
 	Engine     string // docker, process, or "" for unset
-
-	variables map[string]Error // of env: where the file sets each first
 }
 
 // WrongVariable is an error about a variable that `env` sets, at the first place in the file that does; near are the
-// words that it may have been.
+// words that it may have been. Of the line it shows nothing but the name: what is beside it may be secret.
 func (s *Scenario) WrongVariable(name, msg string, near []string) *Error {
-	e, ok := s.variables[name]
-	if !ok {
-		e = *s.Wrong(1, "")
+	e := &Error{File: s.File, Line: 1, Column: 1, Length: 1, Msg: msg, Expected: "a variable of the Compose files"}
+	key := regexp.MustCompile(`(?:^|[\s{,"'])(` + regexp.QuoteMeta(name) + `)["']?\s*:`)
+	inEnv := false
+	for i, line := range strings.Split(string(s.Source), "\n") {
+		inEnv = inEnv || strings.Contains(line, "env")
+		if at := key.FindStringSubmatchIndex(line); at != nil && inEnv {
+			before := utf8.RuneCountInString(line[:at[2]])
+			e.Line, e.Column, e.Length = i+1, before+1, utf8.RuneCountInString(name)
+			e.Source = strings.Repeat(" ", before) + name
+			break
+		}
 	}
-	e.Msg, e.Expected = msg, "a variable of the Compose files"
 	return e.near(name, near)
 }
 

@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -114,6 +115,9 @@ func (a Ability) String() string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// ErrLeft is in the chain of an error when something of a target could not be removed: of Up's, if what it had begun stays.
+var ErrLeft = errors.New("the target was not removed whole")
 
 // An Effect is one thing done to one node, and how we know. From and To are on
 // the engine's clock: it happened between them.

@@ -2,6 +2,7 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -184,6 +185,9 @@ func (r *run) settle(ctx context.Context, client *agent.Client, dial string, qui
 		}
 		from := time.Now()
 		err := client.Probe(ctx, r.probe(dial))
+		if errors.Is(err, agent.ErrLost) {
+			return 0, "", err
+		}
 		calm++
 		if err != nil || time.Since(from) > 2*quick+calmSpare || r.down() != "" {
 			calm = 0

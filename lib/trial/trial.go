@@ -79,7 +79,7 @@ func (h Hooks) stage(s string) {
 var ErrNotReady = errors.New("the target did not get ready")
 
 // ErrLeft is in the chain of Run's error when something of the target could not be removed.
-var ErrLeft = errors.New("the target was not removed whole")
+var ErrLeft = target.ErrLeft
 
 // Run runs the trial. It always returns a recording, as far as it came; with an error too,
 // the trial has no meaning: ctx was cancelled, or the environment failed. Whatever
@@ -242,6 +242,15 @@ func (r *run) measure(ctx context.Context, cluster target.Cluster) error {
 	return r.unlost(ctx, r.readBack(ctx, client, p))
 }
 
+// dialLimit bounds how long an agent may take until it speaks.
+const dialLimit = time.Minute
+
+func dial(ctx context.Context, proc *target.Process) (*agent.Client, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dialLimit, fmt.Errorf("it said nothing within %v", dialLimit))
+	defer cancel()
+	return agent.Dial(ctx, proc)
+}
+
 // agents starts the agents that send the load, and waits until each answers. With an error there can be some, too.
 func (r *run) agents(ctx context.Context, cluster target.Cluster) (agent.Group, error) {
 	var group agent.Group
@@ -250,7 +259,7 @@ func (r *run) agents(ctx context.Context, cluster target.Cluster) (agent.Group, 
 		if err != nil {
 			return group, fmt.Errorf("start the load agent on the target's network: %w", err)
 		}
-		client, err := agent.Dial(ctx, proc)
+		client, err := dial(ctx, proc)
 		if err != nil {
 			proc.Kill()
 			return group, fmt.Errorf("speak with the load agent: %w", errors.Join(err, proc.Wait()))

@@ -142,7 +142,10 @@ func (d *Driver) Up(ctx context.Context, s target.Spec) (target.Cluster, error) 
 	}
 	c.crashTurn <- struct{}{}
 	if err := c.up(ctx); err != nil {
-		return nil, errors.Join(err, c.Down(ctx))
+		if left := c.Down(ctx); left != nil {
+			err = errors.Join(err, target.ErrLeft, left)
+		}
+		return nil, err
 	}
 	return c, nil
 }

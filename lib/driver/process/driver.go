@@ -202,7 +202,10 @@ func (d *Driver) Up(ctx context.Context, s target.Spec) (target.Cluster, error) 
 	if err := c.up(ctx); err != nil {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), downWithin)
 		defer cancel()
-		return nil, fmt.Errorf("%s: %w", what, errors.Join(err, c.Down(clean)))
+		if left := c.Down(clean); left != nil {
+			err = errors.Join(err, target.ErrLeft, left)
+		}
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return c, nil
 }
