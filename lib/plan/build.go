@@ -127,13 +127,21 @@ func (p *Plan) checkExclusive(arm scenario.Arm) scenario.Errors {
 				wrong = append(wrong, p.wrong(f.Line, fmt.Sprintf("fault %s may draw %s while another one is in force, whose end would undo it: draw every %v or more seldom",
 					f.Name, f.Random.Verbs[i].Verb, f.Random.Max)))
 			}
-			continue
 		}
+	}
+	for _, f := range possible(arm, p.kinds) {
 		if !exclusive(f) {
 			continue
 		}
+		if i := slices.IndexFunc(arm.Faults, func(r scenario.Fault) bool { return r.Name == f.Drawn }); i >= 0 && f.Drawn != "" {
+			of := arm.Faults[i] // it may be in force for as long as is drawn, and once more after that
+			if f.After, f.When, f.For = of.After, of.When, of.For; f.For > 0 {
+				f.For += of.Random.Max
+			}
+			f.Line = of.Line
+		}
 		for _, o := range seen {
-			if o.Verb == f.Verb && o.Selector.Service == f.Selector.Service && overlap(o, f) {
+			if o.Verb == f.Verb && o.Selector.Service == f.Selector.Service && (o.Drawn == "" || o.Drawn != f.Drawn) && overlap(o, f) {
 				wrong = append(wrong, p.wrong(f.Line, fmt.Sprintf("fault %s can be in force together with %s on %s, and the end of one would undo the other: give the first a `for` that ends before the second",
 					f.Name, o.Name, f.Selector.Service)))
 			}

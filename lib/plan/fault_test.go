@@ -406,14 +406,18 @@ func TestRandomObjective(t *testing.T) {
 // Faults of which the end of one would undo the other are refused where they can be in force together, and only there.
 func TestExclusive(t *testing.T) {
 	for text, refused := range map[string]bool{
-		"{at: 1s, scale: {service: app, to: 9}, for: 10s}\n  - {at: 5s, scale: {service: app, to: 2}, for: 10s}":                                     true,
-		"{at: 1s, scale: {service: app, to: 9}, for: 4s}\n  - {at: 5s, scale: {service: app, to: 2}, for: 10s}":                                      false,
-		"{at: 1s, scale: {service: app, to: 9}}\n  - {at: 5s, scale: {service: app, to: 2}, for: 10s}":                                               true,
-		"{name: up, at: 1s, scale: {service: app, to: 9}, for: 4s}\n  - {after: {fault: up, event: healed}, scale: {service: app, to: 2}, for: 10s}": false,
-		"{name: up, at: 1s, scale: {service: app, to: 9}, for: 4s}\n  - {after: {fault: up, event: onset}, scale: {service: app, to: 2}, for: 10s}":  true,
-		"{at: 1s, random: {verbs: [{scale: {service: app, to: 9}}, kill], services: [app], every: 4s, for: 2s..5s}}":                                 true,
-		"{at: 1s, random: {verbs: [{scale: {service: app, to: 9}}, kill], services: [app], every: 5s, for: 2s..5s}}":                                 false,
-		"{at: 1s, kill: {service: app, replica: 1}, for: 10s}\n  - {at: 5s, kill: {service: app, replica: 2}, for: 10s}":                             false,
+		"{at: 1s, scale: {service: app, to: 9}, for: 10s}\n  - {at: 5s, scale: {service: app, to: 2}, for: 10s}":                                                                     true,
+		"{at: 1s, scale: {service: app, to: 9}, for: 4s}\n  - {at: 5s, scale: {service: app, to: 2}, for: 10s}":                                                                      false,
+		"{at: 1s, scale: {service: app, to: 9}}\n  - {at: 5s, scale: {service: app, to: 2}, for: 10s}":                                                                               true,
+		"{name: up, at: 1s, scale: {service: app, to: 9}, for: 4s}\n  - {after: {fault: up, event: healed}, scale: {service: app, to: 2}, for: 10s}":                                 false,
+		"{name: up, at: 1s, scale: {service: app, to: 9}, for: 4s}\n  - {after: {fault: up, event: onset}, scale: {service: app, to: 2}, for: 10s}":                                  true,
+		"{at: 1s, random: {verbs: [{scale: {service: app, to: 9}}, kill], services: [app], every: 4s, for: 2s..5s}}":                                                                 true,
+		"{at: 1s, random: {verbs: [{scale: {service: app, to: 9}}, kill], services: [app], every: 5s, for: 2s..5s}}":                                                                 false,
+		"{at: 1s, scale: {service: app, to: 9}, for: 10s}\n  - {at: 5s, random: {verbs: [{scale: {service: app, to: 2}}, kill], services: [app], every: 5s, for: 2s..5s}}":           true,
+		"{at: 1s, scale: {service: app, to: 9}, for: 3s}\n  - {at: 5s, random: {verbs: [{scale: {service: app, to: 2}}, kill], services: [app], every: 5s, for: 2s..5s}}":            false,
+		"{at: 1s, for: 4s, random: {verbs: [{scale: {service: app, to: 2}}, kill], services: [app], every: 5s, for: 2s..5s}}\n  - {at: 8s, scale: {service: app, to: 9}, for: 10s}":  true,
+		"{at: 1s, for: 4s, random: {verbs: [{scale: {service: app, to: 2}}, kill], services: [app], every: 5s, for: 2s..5s}}\n  - {at: 11s, scale: {service: app, to: 9}, for: 10s}": false,
+		"{at: 1s, kill: {service: app, replica: 1}, for: 10s}\n  - {at: 5s, kill: {service: app, replica: 2}, for: 10s}":                                                             false,
 	} {
 		_, err := build(t, with("faults:\n", "faults:\n  - "+text+"\n"))
 		if got := err != nil && (strings.Contains(err.Error(), "would undo the other") || strings.Contains(err.Error(), "would undo it")); got != refused {
