@@ -115,7 +115,11 @@ func resolution(metric string, rate float64) float64 {
 	switch metric {
 	case "recovery", "failover", "detection", "rebalanced":
 		return record.Grid.Seconds()
-	case "first_error", "longest_silence", "downtime":
+	case "first_error": // within the bin that the onset cuts it may be off
+		if rate > 0 {
+			return max(1/rate, record.Grid.Seconds())
+		}
+	case "longest_silence", "downtime":
 		if rate > 0 {
 			return 1 / rate
 		}
