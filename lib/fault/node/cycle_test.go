@@ -19,6 +19,7 @@ import (
 type quick struct {
 	bare
 	slow  time.Duration // what a freeze takes more, but for the first
+	ahead time.Duration // its clock, of ours
 	state map[string]string
 	log   []string
 	fails int // the call that fails, from 1; 0: none
@@ -44,7 +45,7 @@ func (c *quick) do(ctx context.Context, n target.Node, state string) (target.Eff
 		return target.Effect{}, errors.New("there is nothing to do")
 	}
 	c.state[n.Name] = state
-	return target.Effect{Node: n, From: from, To: time.Now(), Source: "fake", Proof: state}, nil
+	return target.Effect{Node: n, From: from.Add(c.ahead), To: time.Now().Add(c.ahead), Source: "fake", Proof: state}, nil
 }
 
 func (c *quick) Pause(ctx context.Context, n target.Node) (target.Effect, error) {
@@ -136,6 +137,31 @@ func TestStutterLate(t *testing.T) {
 				}
 				if e := effects[0]; e.Delivered != want.delivered || e.Short != want.short {
 					t.Errorf("delivered %q, short %v; want %q, %v", e.Delivered, e.Short, want.delivered, want.short)
+				}
+			})
+		})
+	}
+}
+
+// Lateness does not come of the clock of an engine in a machine of its own.
+func TestStutterClock(t *testing.T) {
+	for _, ahead := range []time.Duration{time.Hour, -time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newQuick()
+				c.slow, c.ahead = 80*time.Millisecond, ahead
+				_, revert, err := made(t, node.StutterKind(), nil).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(9950 * time.Millisecond)
+				effects, err := revert(t.Context())
+				if err != nil || len(effects) != 1 {
+					t.Fatalf("%v, %v", effects, err)
+				}
+				// As with one clock: see TestStutterLate.
+				if e, want := effects[0], "frozen for 80.9% of 9.89s in 10 cycles, of 80.9% by then"; e.Delivered != want {
+					t.Errorf("delivered %q, want %q", e.Delivered, want)
 				}
 			})
 		})

@@ -92,6 +92,7 @@ type stutter struct {
 	cycles int           // freezes that have ended
 	held   time.Duration // frozen in them
 	since  time.Time     // the latest freeze, if it is not the first
+	took   time.Duration // from the call to it
 	thaw   target.Effect // the latest thaw
 	err    error         // what ended the cycle
 	unsure bool          // a freeze failed, and may have come about all the same
@@ -107,11 +108,16 @@ func (c *stutter) cycle(ctx context.Context) {
 		if !until(ctx, start) {
 			return
 		}
-		if !c.frozen && !c.freeze(ctx) {
-			return
+		var late time.Duration // the first freeze is what the grid is laid by
+		if !c.frozen {
+			called := time.Now()
+			if !c.freeze(ctx) {
+				return
+			}
+			// Effects are on the engine's clock and the grid is on ours: only spans are the same on both.
+			late = called.Sub(start) + c.took
 		}
-		late := min(max(c.since.Sub(start), 0), c.Run/2)
-		if !until(ctx, start.Add(c.Freeze+late)) {
+		if !until(ctx, start.Add(c.Freeze+min(max(late, 0), c.Run/2))) {
 			return
 		}
 		if !c.run(ctx) {
@@ -131,7 +137,7 @@ func (c *stutter) freeze(ctx context.Context) bool {
 		c.err, c.unsure = fmt.Errorf("freeze %d: %w", c.cycles+1, err), true
 		return false
 	}
-	c.frozen, c.since = true, e.To
+	c.frozen, c.since, c.took = true, e.To, e.To.Sub(e.From)
 	return true
 }
 
