@@ -53,6 +53,17 @@ type Site struct {
 	Over <-chan struct{}
 	// Died says when a node died last since load began, on the engine's clock; false: it has not. Nil: nobody knows.
 	Died func(node string) (time.Time, bool)
+	// Engine gives a moment of this machine's clock as the engine's has it, which effects are on: where the engine runs in a
+	// machine of its own, the two differ. Nil: they are one.
+	Engine func(time.Time) time.Time
+}
+
+// Now is the moment on the engine's clock.
+func (s *Site) Now() time.Time {
+	if s.Engine == nil {
+		return time.Now()
+	}
+	return s.Engine(time.Now())
 }
 
 // A Kind is a verb of the scenario file.

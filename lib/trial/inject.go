@@ -48,7 +48,7 @@ func (r *run) newInjector(cluster target.Cluster, client *agent.Client, dial str
 				Name: p.Name, Verb: p.Verb, Line: p.Line, At: p.At, For: p.For, Drawn: p.Drawn, Nodes: p.Victims, Means: p.Means,
 			},
 		}
-		s.site = &fault.Site{Cluster: cluster, Name: p.Name, Way: p.Way, Helpers: in.helpers, Ready: ready, Rand: chance(r.Plan.Seed, p.Name), Died: in.keeper.lately}
+		s.site = &fault.Site{Cluster: cluster, Name: p.Name, Way: p.Way, Helpers: in.helpers, Ready: ready, Rand: chance(r.Plan.Seed, p.Name), Died: in.keeper.lately, Engine: in.engine}
 		if p.After != nil || p.When != nil {
 			s.rec.Trigger = p.Trigger()
 		}

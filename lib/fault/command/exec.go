@@ -68,7 +68,7 @@ func (f Exec) Inject(ctx context.Context, s *fault.Site, nodes []target.Node) ([
 	var running sync.WaitGroup
 	runs := make([]*run, len(nodes))
 	for i, n := range nodes {
-		r := &run{node: n, began: time.Now(), done: make(chan struct{})}
+		r := &run{node: n, began: s.Now(), done: make(chan struct{})}
 		runs[i] = r
 		running.Go(func() {
 			defer close(r.done)
@@ -80,7 +80,7 @@ func (f Exec) Inject(ctx context.Context, s *fault.Site, nodes []target.Node) ([
 	var effects []target.Effect
 	var errs []error
 	for _, r := range runs {
-		e, err := r.effect(wait)
+		e, err := r.effect(wait, s.Now)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", r.node.Name, err))
 			continue
@@ -90,11 +90,11 @@ func (f Exec) Inject(ctx context.Context, s *fault.Site, nodes []target.Node) ([
 	if ctx.Err() != nil {
 		errs = append(errs, fmt.Errorf("exec: it was given up: %w", context.Cause(ctx)))
 	}
-	return effects, f.undoing(x, runs, func() { stop(); running.Wait() }), errors.Join(errs...)
+	return effects, f.undoing(x, s.Now, runs, func() { stop(); running.Wait() }), errors.Join(errs...)
 }
 
 // undoing gives up the commands that still run, and runs the undo in every node, once.
-func (f Exec) undoing(x target.Execer, runs []*run, stop func()) fault.Revert {
+func (f Exec) undoing(x target.Execer, clock func() time.Time, runs []*run, stop func()) fault.Revert {
 	var mu sync.Mutex // one Revert at a time
 	done := make([]target.Effect, len(runs))
 	return func(ctx context.Context) ([]target.Effect, error) {
@@ -112,7 +112,7 @@ func (f Exec) undoing(x target.Execer, runs []*run, stop func()) fault.Revert {
 				continue
 			}
 			g.Go(func() error {
-				done[i], errs[i] = f.undo(ctx, x, r.node)
+				done[i], errs[i] = f.undo(ctx, x, clock, r.node)
 				return nil // one node's trouble must not stop what is done in the others
 			})
 		}
@@ -130,9 +130,9 @@ func (f Exec) undoing(x target.Execer, runs []*run, stop func()) fault.Revert {
 	}
 }
 
-func (f Exec) undo(ctx context.Context, x target.Execer, n target.Node) (target.Effect, error) {
+func (f Exec) undo(ctx context.Context, x target.Execer, clock func() time.Time, n target.Node) (target.Effect, error) {
 	if len(f.Undo) == 0 {
-		now := time.Now()
+		now := clock()
 		return target.Effect{Node: n, From: now, To: now, Source: source, Proof: "nothing to undo it with"}, nil
 	}
 	e, err := x.Exec(ctx, n, f.Undo)
@@ -148,7 +148,7 @@ func (f Exec) undo(ctx context.Context, x target.Execer, n target.Node) (target.
 // A run is the command in one node.
 type run struct {
 	node  target.Node
-	began time.Time
+	began time.Time     // on the engine's clock
 	done  chan struct{} // closed when it has ended
 	told  bool          // its end has been told of
 
@@ -157,12 +157,12 @@ type run struct {
 	err   error
 }
 
-// effect waits for the command's end, and no longer than ctx allows.
-func (r *run) effect(ctx context.Context) (target.Effect, error) {
+// effect waits for the command's end, and no longer than ctx allows. clock is the engine's.
+func (r *run) effect(ctx context.Context, clock func() time.Time) (target.Effect, error) {
 	select {
 	case <-r.done:
 	case <-ctx.Done():
-		now := time.Now()
+		now := clock()
 		return target.Effect{
 			Node: r.node, From: r.began, To: now, Source: source,
 			Proof: fmt.Sprintf("still running after %v", now.Sub(r.began).Round(100*time.Millisecond)),

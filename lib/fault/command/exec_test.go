@@ -103,6 +103,29 @@ func TestExecWithoutUndo(t *testing.T) {
 	})
 }
 
+// Where no driver tells when, it is told on the engine's clock, which may not be ours.
+func TestExecClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead := func(at time.Time) time.Time { return at.Add(time.Hour) }
+		f, err := command.ExecKind().New(fault.Params{"command": words("sleep 20s")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		effects, revert, err := f.Inject(t.Context(), &fault.Site{Cluster: &shell{}, Engine: ahead}, []target.Node{{Name: "app-1"}})
+		if err != nil || len(effects) != 1 {
+			t.Fatalf("%+v, %v", effects, err)
+		}
+		if e := effects[0]; e.From != ahead(began) || e.To != ahead(time.Now()) || !strings.Contains(e.Proof, "after 10s") {
+			t.Errorf("effect %+v", e)
+		}
+		back, err := revert(t.Context())
+		if err != nil || len(back) != 1 || back[0].From != ahead(time.Now()) || back[0].To != ahead(time.Now()) {
+			t.Errorf("undone: %+v, %v", back, err)
+		}
+	})
+}
+
 // What fails says why, in safe text and not too much of it.
 func TestExecFails(t *testing.T) {
 	_, revert, err := inject(t, t.Context(), &shell{}, fault.Params{"command": words("fail")})
