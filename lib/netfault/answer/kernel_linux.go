@@ -23,7 +23,8 @@ const (
 	filtering    = 0
 )
 
-// mark is on the packets of our resolver, so that they are not led to it: "tutt".
+// mark is on the packets of our resolver, so that they are not led to it: "tutt". Package queue has a mark of its own,
+// whose bit must not be in it.
 const mark = 0x74757474
 
 const dnsPort = 53

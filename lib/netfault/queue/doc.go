@@ -25,7 +25,7 @@
 //     The checksum stays as it was, so that a receiver that checks drops the packet, as on a bad wire. (UDP over IPv4
 //     without a checksum is delivered changed.)
 //   - Reorder holds the chosen packets back for Delay; what follows within that time overtakes them.
-//   - Duplicate marks the chosen packets (bit 30 of the mark, taken off again), and a rule of the kernel
+//   - Duplicate marks the chosen packets (bit 27 of the mark, taken off again), and a rule of the kernel
 //     (nftables dup) sends a copy to where the packet goes. It needs no more than CAP_NET_ADMIN. In-coming copies
 //     arrive by the loopback interface: a socket bound to a device does not see them. What several such rules choose at
 //     once gets one copy.

@@ -13,8 +13,9 @@ import (
 // each queue is higher, so that it is never what decides.
 const most = 65_536
 
-// copyMark is set on packets that the kernel shall send a copy of, and stays on the copy.
-const copyMark = 1 << 30
+// copyMark is set on packets that the kernel shall send a copy of, and stays on the copy. It is not in the mark that
+// package answer gives to packets of its own, in the same node: else all of those would count as chosen.
+const copyMark = 1 << 27
 
 // A flow is one rule in force: its queue and what came of it.
 type flow struct {

@@ -166,6 +166,14 @@ func TestDuplicate(t *testing.T) {
 	}
 }
 
+// Look-ups of the resolver in package answer are no packets that a rule has chosen.
+func TestCopyMarkIsInNoOther(t *testing.T) {
+	const answer = 0x74757474 // its mark, which it does not export
+	if both := copyMark & answer; both != 0 {
+		t.Errorf("bits %#x are in both marks", both)
+	}
+}
+
 func TestFlip(t *testing.T) {
 	v4 := func(protocol byte, transport ...byte) []byte {
 		return append([]byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}, transport...)
