@@ -622,6 +622,41 @@ func TestEchoOfFreeze(t *testing.T) {
 	}
 }
 
+// A node that has crashed and waits for its restart policy has no process whose end an event would tell of: the policy is
+// stopped, and that is the end.
+func TestStopOfOneThatWaits(t *testing.T) {
+	home(t)
+	f := newFake(t, "1.51")
+	tg := web(1)
+	s := tg.Services["app"]
+	s.Healthcheck, s.Restart = nil, "always"
+	tg.Services["app"] = s
+	c, _ := upFake(t, f, tg)
+	killed := false
+	f.handle = func(w http.ResponseWriter, _ *http.Request, path string) bool {
+		switch path {
+		case "/containers/" + f.node() + "/kill":
+			killed = true
+			w.WriteHeader(http.StatusConflict)
+			reply(w, map[string]any{"message": "Container is not running"})
+		case "/containers/" + f.node() + "/json":
+			status := map[bool]string{true: "exited", false: "restarting"}[killed]
+			reply(w, map[string]any{"Id": f.node(), "State": map[string]any{"Status": status, "Running": !killed, "Restarting": !killed, "ExitCode": 3}})
+		default:
+			return false
+		}
+		return true
+	}
+	began := time.Now()
+	e, err := c.(target.Stopper).Stop(t.Context(), c.Nodes()[0], 0)
+	if err != nil || !strings.Contains(e.Proof, "exit code 3, and its restart policy has been stopped") || e.From.Before(began) || e.To.Before(e.From) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if n := f.called("POST /containers/" + f.node() + "/stop"); n > 0 {
+		t.Errorf("it was told to stop %d times", n)
+	}
+}
+
 func TestDynamicBinary(t *testing.T) {
 	home(t)
 	for name, c := range map[string]struct {

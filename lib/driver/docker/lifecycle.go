@@ -117,11 +117,18 @@ func (c *cluster) killWaiting(ctx context.Context, n target.Node) (e target.Effe
 	}, true, nil
 }
 
-// Stop sends the stop signal and, after grace (whole seconds, rounded up), SIGKILL. When ctx is done grace is over.
+// Stop sends the stop signal and, after grace (whole seconds, rounded up), SIGKILL. When ctx is done grace is over. A node
+// that waits for its restart policy has no process to send it to, and waits no more.
 func (c *cluster) Stop(ctx context.Context, n target.Node, grace time.Duration) (target.Effect, error) {
 	r, err := c.find(n)
 	if err != nil {
 		return target.Effect{}, fmt.Errorf("stop %s: %w", n.Name, err)
+	}
+	if e, waited, err := c.killWaiting(ctx, n); waited || err != nil {
+		if err != nil {
+			err = fmt.Errorf("stop %s: %w", n.Name, err)
+		}
+		return e, err
 	}
 	if grace < 0 {
 		grace = r.service.StopGrace
