@@ -657,6 +657,49 @@ func TestStopOfOneThatWaits(t *testing.T) {
 	}
 }
 
+// However often a healthcheck runs meanwhile, the event that is waited for comes through.
+func TestHealthchecksBesideAWait(t *testing.T) {
+	home(t)
+	f := newFake(t, "1.51")
+	var w watcher
+	tg := web(1)
+	s := tg.Services["app"]
+	s.Healthcheck = nil
+	tg.Services["app"] = s
+	c, err := f.driver().Up(t.Context(), target.Spec{Target: tg, Run: "R", Trial: "a-1", Watch: w.watch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	now := time.Now()
+	tick := func() time.Time { now = now.Add(time.Millisecond); return now }
+	f.handle = func(_ http.ResponseWriter, _ *http.Request, path string) bool {
+		if path != "/containers/"+f.node()+"/stop" {
+			return false
+		}
+		for range 50 {
+			f.happen("exec_create: /tutti probe", tick(), map[string]string{"execID": "x"})
+			f.happen("exec_start: /tutti probe", tick(), map[string]string{"execID": "x"})
+			f.happen("exec_die", tick(), map[string]string{"execID": "x", "exitCode": "0"})
+		}
+		f.happen("kill", tick(), map[string]string{"signal": "15"})
+		f.happen("die", tick(), map[string]string{"exitCode": "0"})
+		// The engine's call returns when the driver has heard of all that.
+		for end := time.Now().Add(5 * time.Second); len(w.kinds("app-1")) == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		return true
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	e, err := c.(target.Stopper).Stop(ctx, c.Nodes()[0], 0)
+	checkEffect(t, e, err, "signal 15, then die, exit code 0")
+}
+
 func TestDynamicBinary(t *testing.T) {
 	home(t)
 	for name, c := range map[string]struct {

@@ -43,9 +43,10 @@ type stream struct {
 // wait collects the events of one container for a caller that is about to do
 // something to it.
 type wait struct {
-	s  *stream
-	id string
-	ch chan events.Message
+	s    *stream
+	id   string
+	exec string // the command whose end it is for, if it is for one's; guarded by s.mu
+	ch   chan events.Message
 }
 
 // follow subscribes from an instant on the engine's clock. The caller calls stop.
@@ -149,7 +150,7 @@ func (r *reader) isNew(m events.Message) bool {
 func (s *stream) deliver(m events.Message) {
 	s.mu.Lock()
 	for w := range s.waits {
-		if w.id != m.Actor.ID {
+		if w.id != m.Actor.ID || !w.wants(m) {
 			continue
 		}
 		select {
@@ -159,6 +160,19 @@ func (s *stream) deliver(m events.Message) {
 	}
 	s.mu.Unlock()
 	s.tell(m)
+}
+
+// wants leaves out the commands that run beside: each healthcheck is one, with three events, and while a stop has its
+// grace they would fill the buffer.
+func (w *wait) wants(m events.Message) bool {
+	switch action, _, _ := strings.Cut(string(m.Action), ": "); events.Action(action) {
+	case events.ActionExecCreate, events.ActionExecStart:
+		return false
+	case events.ActionExecDie:
+		return w.exec != "" && m.Actor.Attributes["execID"] == w.exec
+	default:
+		return true
+	}
 }
 
 // end wakes everyone who waits.
@@ -182,6 +196,13 @@ func (s *stream) wait(id string) (*wait, error) {
 	w := &wait{s: s, id: id, ch: make(chan events.Message, waitBuffer)}
 	s.waits[w] = true
 	return w, nil
+}
+
+// ends has it collect the end of a command too. It is called before the command is started.
+func (w *wait) ends(exec string) {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	w.exec = exec
 }
 
 func (w *wait) close() {

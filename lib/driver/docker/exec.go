@@ -45,6 +45,7 @@ func (c *cluster) exec(ctx context.Context, n target.Node, command []string) (ta
 	if err != nil {
 		return target.Executed{}, err
 	}
+	w.ends(made.ID)
 	x := target.Executed{From: c.before()}
 	stream, err := c.d.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
 	if err != nil {
@@ -75,7 +76,7 @@ func (c *cluster) exec(ctx context.Context, n target.Node, command []string) (ta
 	if got.Pid == 0 && (got.ExitCode == notProgram || got.ExitCode == notFound) {
 		return target.Executed{}, errors.New(printable(x.Output))
 	}
-	x.To = c.execDied(ctx, w, made.ID)
+	x.To = c.execDied(ctx, w)
 	if x.From.After(x.To) {
 		x.From = x.To
 	}
@@ -102,7 +103,7 @@ func (c *cluster) execResult(ctx context.Context, id string) (container.ExecInsp
 
 // execDied is when the engine saw the end of a command. It has seen it by now; the event may be a moment behind. Without
 // one, the end is now.
-func (c *cluster) execDied(ctx context.Context, w *wait, id string) time.Time {
+func (c *cluster) execDied(ctx context.Context, w *wait) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, execEnd)
 	defer cancel()
 	for {
@@ -110,7 +111,7 @@ func (c *cluster) execDied(ctx context.Context, w *wait, id string) time.Time {
 		if err != nil {
 			return c.before()
 		}
-		if m.Action == events.ActionExecDie && m.Actor.Attributes["execID"] == id {
+		if m.Action == events.ActionExecDie { // of another command none is collected
 			return at(m)
 		}
 	}
