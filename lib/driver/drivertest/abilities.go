@@ -351,7 +351,7 @@ func testRestartPolicy(t *conformance) {
 	}
 }
 
-// A node that ends again and again is waited for, can be killed between two lives, and stays dead then.
+// A node that ends again and again is waited for, can be killed or stopped between two lives, and stays dead then.
 func testFlapping(t *conformance) {
 	if t.suite.NoRestartPolicy {
 		t.Skip("the driver honours no restart policy, and says so")
@@ -390,13 +390,23 @@ func testFlapping(t *conformance) {
 	e, err = k.Kill(t.within(), n)
 	r.happened(e, err, n, n.Address)
 	t.Logf("kill: %s", e.Proof)
-	starts := len(r.kinds(n, record.NodeStart))
-	<-time.After(2 * time.Second)
-	if now := len(r.kinds(n, record.NodeStart)); now != starts {
-		t.Errorf("it was killed, and has been started %d times since", now-starts)
+	stays := func() {
+		starts := len(r.kinds(n, record.NodeStart))
+		<-time.After(2 * time.Second)
+		if now := len(r.kinds(n, record.NodeStart)); now != starts {
+			t.Errorf("it was ended, and has been started %d times since", now-starts)
+		}
+		e, err = k.Start(t.within(), n)
+		r.happened(e, err, n, n.Address)
 	}
-	e, err = k.Start(t.within(), n)
-	r.happened(e, err, n, n.Address)
+	stays()
+	if s, ok := r.cluster.(target.Stopper); ok {
+		ends(3)
+		e, err = s.Stop(t.within(), n, -1)
+		r.happened(e, err, n, n.Address)
+		t.Logf("stop: %s", e.Proof)
+		stays()
+	}
 	ends(1) // Down takes it away while its policy is about to act
 }
 
