@@ -327,6 +327,30 @@ configs:
 	}
 }
 
+// A link without a name of its own is what depends_on is. With one, the name would be lost.
+func TestLink(t *testing.T) {
+	tg := mustLoad(t, map[string]string{"compose.yaml": `
+services:
+  app: {image: tutti, links: [db, "other:other"]}
+  db: {image: tutti}
+  other: {image: tutti}
+`}, compose.Options{})
+	if d := tg.Services["app"].DependsOn; len(d) != 2 || d[0].Service != "db" || !strings.Contains(strings.Join(tg.Notes, "\n"), "service app: links: honoured as depends_on") {
+		t.Errorf("it depends on %+v, with the notes %q", d, tg.Notes)
+	}
+	_, err := load(t, map[string]string{"compose.yaml": `
+services:
+  app: {image: tutti, links: [other, "db:mysql"]}
+  db: {image: tutti}
+  other: {image: tutti}
+`}, compose.Options{})
+	for _, want := range []string{"compose.yaml:3:", "service app: links.1: mysql would not resolve", "aliases of service db"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+}
+
 func TestConfigRefusals(t *testing.T) {
 	for _, c := range []struct{ service, config, want string }{
 		{"configs: [{source: c, uid: '7'}]", "{file: ./f}", "service s: configs.0.uid: a file keeps the owner"},

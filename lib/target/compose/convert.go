@@ -156,9 +156,20 @@ func (c *converter) service(p *types.Project, s types.ServiceConfig) target.Serv
 	if s.Deploy != nil && s.Deploy.Mode != "" && s.Deploy.Mode != "replicated" {
 		c.refuse(with(with(path, "deploy"), "mode"), "there is no swarm to spread over", "set deploy.replicas")
 	}
+	c.links(s, path)
 	limits(&out, s)
 	c.dangers(&out, s, path)
 	return out
+}
+
+// links refuses a link by another name than the service's, which would be lost.
+func (c *converter) links(s types.ServiceConfig, path []string) {
+	for i, link := range s.Links {
+		if of, name, ok := strings.Cut(link, ":"); ok && name != of {
+			c.refuse(with(with(path, "links"), strconv.Itoa(i)), fmt.Sprintf("%s would not resolve: links give no names", name),
+				fmt.Sprintf("add it to the aliases of service %s in its networks, and link to %s alone", of, of))
+		}
+	}
 }
 
 // dangers refuses what would let a service at the machine, unless the user allows it.
