@@ -143,11 +143,10 @@ func (h *Helpers) Died(node string) {
 	h.mu.Unlock()
 	for at, one := range of {
 		one.mu.Lock()
-		ended := !one.alive()
-		one.mu.Unlock()
-		if ended {
+		if !one.alive() {
 			h.forget(at, one)
 		}
+		one.mu.Unlock() // only now: else another could be started in it meanwhile
 	}
 }
 
@@ -277,17 +276,10 @@ func (h *Helpers) at(ctx context.Context, n target.Node, t Tool) (*helper, error
 		return nil, fmt.Errorf("%s: this driver has no helpers", n.Name)
 	}
 	at := post{n.Name, t}
-	h.mu.Lock()
-	one := h.open[at]
-	if one == nil && !h.closed {
-		one = &helper{}
-		h.open[at] = one
+	one, err := h.hold(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", n.Name, err)
 	}
-	h.mu.Unlock()
-	if one == nil {
-		return nil, fmt.Errorf("%s: the trial is over", n.Name)
-	}
-	one.mu.Lock()
 	defer one.mu.Unlock()
 	if one.alive() && one.id == n.ID {
 		return one, nil
@@ -315,6 +307,34 @@ func (h *Helpers) at(ctx context.Context, n target.Node, t Tool) (*helper, error
 	one.id, one.node, one.parts, one.since, one.spoke = n.ID, n, agent.Parts{}, make(map[string]time.Time), time.Now()
 	go h.mourn(at, one, one.agent) // ends with the helper
 	return one, nil
+}
+
+// hold returns a post's helper, or one that is still to be started, with its lock held. One that was taken out while we
+// waited for the lock is passed over: nobody would ever end what is started in it.
+func (h *Helpers) hold(ctx context.Context, at post) (*helper, error) {
+	for {
+		h.mu.Lock()
+		one := h.open[at]
+		if one == nil && !h.closed {
+			one = &helper{}
+			h.open[at] = one
+		}
+		h.mu.Unlock()
+		if one == nil {
+			return nil, errors.New("the trial is over")
+		}
+		one.mu.Lock()
+		h.mu.Lock() // whoever has both takes this one last
+		there := h.open[at] == one
+		h.mu.Unlock()
+		if there {
+			return one, nil
+		}
+		one.mu.Unlock()
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // forget takes a helper out that could not be started, or is of no use any more.

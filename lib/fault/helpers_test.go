@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,6 +273,51 @@ func TestHalfPut(t *testing.T) {
 	}
 	if _, err := undo(t.Context()); err != nil || m.holding("app-1") != "" {
 		t.Errorf("%q stays: %v", m.holding("app-1"), err)
+	}
+}
+
+// late is a machine whose first helper fails to start, when it is told to.
+type late struct {
+	*machine
+	calls          atomic.Int32
+	entering, fail chan struct{}
+}
+
+func (l *late) Enter(ctx context.Context, n target.Node, p target.Place, volume string, args ...string) (*target.Process, error) {
+	if l.calls.Add(1) == 1 {
+		close(l.entering)
+		<-l.fail
+		return nil, errors.New("it does not run")
+	}
+	return l.machine.Enter(ctx, n, p, volume, args...)
+}
+
+// A helper that is started after another fault's could not be is known like any: it is there for the next fault, and ended.
+func TestStartedAfterAnotherFailed(t *testing.T) {
+	l := &late{machine: newMachine(), entering: make(chan struct{}), fail: make(chan struct{})}
+	h := fault.NewHelpers(l)
+	defer func() { _ = h.Close() }()
+	node, tool := target.Node{Name: "app-1"}, fault.Tool{Place: target.InNetwork, Worker: "bench"}
+	failed, put := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := h.Put(t.Context(), node, tool, "a", 1)
+		failed <- err
+	}()
+	<-l.entering
+	go func() {
+		_, err := h.Put(t.Context(), node, tool, "b", 1)
+		put <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // by then it waits for the first
+	close(l.fail)
+	if err := <-failed; err == nil {
+		t.Error("the first was started")
+	}
+	if err := <-put; err != nil || l.holding("app-1") != "b=1" {
+		t.Fatalf("%q: %v", l.holding("app-1"), err)
+	}
+	if _, err := h.Drop(t.Context(), node, tool, "b"); err != nil || l.holding("app-1") != "" {
+		t.Errorf("%q stays: %v", l.holding("app-1"), err)
 	}
 }
 
