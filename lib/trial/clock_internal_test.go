@@ -15,7 +15,7 @@ func TestSiteHasTheEnginesClock(t *testing.T) {
 	defer in.close()
 	in.zero = time.Now()
 	r.rec.Zero = in.zero.Add(time.Hour)
-	if ahead := in.steps[0].site.Now().Sub(time.Now()); ahead < 59*time.Minute || ahead > time.Hour {
+	if ahead := time.Until(in.steps[0].site.Now()); ahead < 59*time.Minute || ahead > time.Hour {
 		t.Errorf("the clock of a fault is %v ahead of ours, and the engine's is an hour", ahead)
 	}
 }
