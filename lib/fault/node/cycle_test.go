@@ -126,21 +126,28 @@ func TestStutterLate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newQuick()
 				c.slow = slow
-				_, revert, err := made(t, node.StutterKind(), nil).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(1))
-				if err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(9950 * time.Millisecond)
-				effects, err := revert(t.Context())
-				if err != nil || len(effects) != 1 {
-					t.Fatalf("%v, %v", effects, err)
-				}
-				if e := effects[0]; e.Delivered != want.delivered || e.Short != want.short {
+				e := stuttered(t, c)
+				if e.Delivered != want.delivered || e.Short != want.short {
 					t.Errorf("delivered %q, short %v; want %q, %v", e.Delivered, e.Short, want.delivered, want.short)
 				}
 			})
 		})
 	}
+}
+
+// stuttered is what ten freezes of a node came to.
+func stuttered(t *testing.T, c *quick) target.Effect {
+	t.Helper()
+	_, revert, err := made(t, node.StutterKind(), nil).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(9950 * time.Millisecond)
+	effects, err := revert(t.Context())
+	if err != nil || len(effects) != 1 {
+		t.Fatalf("%v, %v", effects, err)
+	}
+	return effects[0]
 }
 
 // Lateness does not come of the clock of an engine in a machine of its own.
@@ -150,17 +157,9 @@ func TestStutterClock(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newQuick()
 				c.slow, c.ahead = 80*time.Millisecond, ahead
-				_, revert, err := made(t, node.StutterKind(), nil).Inject(t.Context(), &fault.Site{Cluster: c}, nodes(1))
-				if err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(9950 * time.Millisecond)
-				effects, err := revert(t.Context())
-				if err != nil || len(effects) != 1 {
-					t.Fatalf("%v, %v", effects, err)
-				}
+				e := stuttered(t, c)
 				// As with one clock: see TestStutterLate.
-				if e, want := effects[0], "frozen for 80.9% of 9.89s in 10 cycles, of 80.9% by then"; e.Delivered != want {
+				if want := "frozen for 80.9% of 9.89s in 10 cycles, of 80.9% by then"; e.Delivered != want {
 					t.Errorf("delivered %q, want %q", e.Delivered, want)
 				}
 			})
