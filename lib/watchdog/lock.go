@@ -21,6 +21,9 @@ var errHeld = errors.New("it is running already")
 // Lock marks a run as alive until release is called or this process dies, however it dies.
 func Lock(run string) (release func(), err error) {
 	path, err := lockPath(run)
+	if err == nil {
+		err = makeCache(filepath.Dir(path))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock run %s: %w", run, err)
 	}
@@ -74,6 +77,9 @@ func lockPath(run string) (string, error) {
 // are ours to judge; others' runs may be alive where we cannot see their locks.
 func HostID() (string, error) {
 	dir, err := cacheDir("")
+	if err == nil {
+		err = makeCache(dir)
+	}
 	if err != nil {
 		return "", fmt.Errorf("find this machine's id: %w", err)
 	}
@@ -108,7 +114,15 @@ func HostID() (string, error) {
 	return strings.TrimSpace(string(id)), nil
 }
 
-// cacheDir is TUTTI_CACHE or the user's cache folder.
+// makeCache makes a folder of the cache. Who only looks, or takes something away, makes none: a dog may outlive its folder.
+func makeCache(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the cache folder: %w (set TUTTI_CACHE)", err)
+	}
+	return nil
+}
+
+// cacheDir is TUTTI_CACHE or the user's cache folder, or a folder in it. It need not be there.
 func cacheDir(sub string) (string, error) {
 	dir := os.Getenv("TUTTI_CACHE")
 	if dir == "" {
@@ -118,9 +132,5 @@ func cacheDir(sub string) (string, error) {
 		}
 		dir = filepath.Join(user, "tutti")
 	}
-	dir = filepath.Join(dir, sub)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the cache folder: %w (set TUTTI_CACHE)", err)
-	}
-	return dir, nil
+	return filepath.Join(dir, sub), nil
 }

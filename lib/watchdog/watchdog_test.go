@@ -315,6 +315,20 @@ func many(n, v int) []int {
 	return s
 }
 
+// Who only looks makes no folder: a dog outlives its run, and may outlive its cache.
+func TestLookingMakesNothing(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "none")
+	t.Setenv("TUTTI_CACHE", cache)
+	if watchdog.Held("nobody") || !gone(cache) {
+		t.Errorf("held, or the folder is there now: %v", !gone(cache))
+	}
+	release, err := watchdog.Lock("somebody")
+	if err != nil || !watchdog.Held("somebody") {
+		t.Fatalf("not locked: %v", err)
+	}
+	release()
+}
+
 func TestLock(t *testing.T) {
 	t.Setenv("TUTTI_CACHE", t.TempDir())
 	if watchdog.Held("a") {
