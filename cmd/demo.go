@@ -24,9 +24,9 @@ func (a *app) demoCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use: "demo", Short: "Run the quickstart from samples inside this program",
-		Long: `Demo writes those shipped scenarios that need nothing but tutti, and their targets, into a
-folder and runs the quickstart there: a single node and a cluster of three, one node killed in each. Change the files and
-run them again with tutti run.`,
+		Long: `Demo writes those shipped scenarios that need nothing but tutti, and their targets, into
+a folder and runs the quickstart there: a single node and a cluster of three, one node
+killed in each. Change the files and run them again with tutti run.`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.writeSamples(dir); err != nil {

@@ -24,15 +24,14 @@ func (a *app) gateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "gate --self-test SCENARIO", Short: "Try whether a scenario's objectives can fail",
 		Long: `Gate runs the scenario as it is and its baseline against itself, of which neither may fail,
-and with something broken in every arm but the baseline (in its only arm, if it has one), which must
-fail: what the scenario's
-mutations say, and of its own one node less, 200 ms of delay and a fifth of the answers
-errors. It names the objectives that never fail, and leaves every run and selftest.json in a
-folder.
+and with something broken in every arm but the baseline (in its only arm, if it has one),
+which must fail: what the scenario's mutations say, and of its own one node less, 200 ms of
+delay and a fifth of the answers errors. It names the objectives that never fail, and leaves
+every run and selftest.json in a folder.
 
 It ends with 0 if whatever was broken was noticed, 10 if something was not or if something
-failed with nothing broken, 12 if some was only likely, in too few blocks for a verdict, or if nothing
-could be broken, and 13 if a run is not to be trusted.`,
+failed with nothing broken, 12 if some was only likely, in too few blocks for a verdict, or
+if nothing could be broken, and 13 if a run is not to be trusted.`,
 		Args: exactly("SCENARIO"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !selfTest {

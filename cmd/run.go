@@ -191,10 +191,10 @@ func (a *app) planCommand() *cobra.Command {
 	var p powerFlags
 	c := &cobra.Command{
 		Use: "plan SCENARIO | plan --from RUN", Short: "Print what run would do, without starting the target; or how many blocks an effect needs",
-		Long: `Plan prints what run would do, and starts nothing of the target; what an engine's kernel can do is
-tried in a container of its own where the faults depend on it. With --from RUN it says instead how many
-blocks and minutes it takes to show a wanted effect, for each objective, by the noise that
-an earlier run has measured.`,
+		Long: `Plan prints what run would do, and starts nothing of the target; what an engine's kernel
+can do is tried in a container of its own where the faults depend on it. With --from RUN it
+says instead how many blocks and minutes it takes to show a wanted effect, for each
+objective, by the noise that an earlier run has measured.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if p.from != "" {
 				return exactly()(c, args)

@@ -263,7 +263,7 @@ func finish(ctx context.Context, r reply) (Sent, error) {
 	return g, fmt.Errorf("agent: load: %d of %d requests are accounted for", g.Counted, g.Scheduled)
 }
 
-// Close asks the agent to end, waits for it, and kills it if that takes over 5 s. It
+// Close asks the agent to end, waits for it, and kills it if that takes over 5 s; it waits as long again for the end of that. It
 // returns nil if the agent ended as it should. It may be called twice.
 func (c *Client) Close() error {
 	c.write.Lock()

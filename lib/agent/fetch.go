@@ -12,6 +12,9 @@ import (
 // MaxFetched is how much of an answer a [Fetch] returns; what is longer is cut.
 const MaxFetched = 1 << 20
 
+// maxHeader bounds, in bytes, the header of an answer to a fetch or a probe, which an error may quote.
+const maxHeader = 64 << 10
+
 // A Fetch asks once by GET for what a URL has to say.
 type Fetch struct {
 	URL     string        `json:"url"`     // such as http://10.0.0.3:2379/metrics
@@ -38,7 +41,7 @@ func (f *Fetch) run(ctx context.Context) (*Fetched, error) {
 		return nil, fmt.Errorf("fetch: URL %q names no host", f.URL)
 	}
 	// A connection of its own: to the address as it is now, and without a proxy.
-	t := &http.Transport{DisableKeepAlives: true, DialContext: new(net.Dialer).DialContext, MaxResponseHeaderBytes: 64 << 10}
+	t := &http.Transport{DisableKeepAlives: true, DialContext: new(net.Dialer).DialContext, MaxResponseHeaderBytes: maxHeader}
 	defer t.CloseIdleConnections()
 	resp, err := t.RoundTrip(r)
 	if err != nil {

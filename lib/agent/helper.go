@@ -79,7 +79,7 @@ func (h *Helper) Read(ctx context.Context) (Parts, error) {
 func (h *Helper) Gone() <-chan struct{} { return h.gone }
 
 // Close ends the helper, and with it all that it keeps up: it waits for it, and kills it if that takes over
-// 5 s. It may be called twice. An error says that it did not end as it should.
+// 5 s; it waits as long again for the end of that. It may be called twice. An error says that it did not end as it should.
 func (h *Helper) Close() error {
 	var err error
 	h.quit.Do(func() { err = h.process.Stdin.Close() })

@@ -55,7 +55,7 @@ func (p *Probe) get(ctx context.Context, at string) error {
 	protocols.SetHTTP2(p.HTTP2)
 	protocols.SetUnencryptedHTTP2(p.HTTP2)
 	t := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, Protocols: protocols, TLSClientConfig: p.TLS.Config(r.URL.Hostname(), p.HTTP2),
+		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader, Protocols: protocols, TLSClientConfig: p.TLS.Config(r.URL.Hostname(), p.HTTP2),
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return p.dial(ctx, address) },
 	}
 	defer t.CloseIdleConnections()

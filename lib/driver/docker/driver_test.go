@@ -492,6 +492,25 @@ func upFake(t *testing.T, f *fake, tg *target.Target) (c target.Cluster, said []
 	return c, said
 }
 
+// watchedFake starts a target of one node without a healthcheck, of which w sees every event, and takes it down.
+func watchedFake(t *testing.T, f *fake, w *watcher) target.Cluster {
+	t.Helper()
+	tg := web(1)
+	s := tg.Services["app"]
+	s.Healthcheck = nil
+	tg.Services["app"] = s
+	c, err := f.driver().Up(t.Context(), target.Spec{Target: tg, Run: "R", Trial: "a-1", Watch: w.watch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
 // The stream breaks between the kill and the death; nothing is missed, nothing told twice.
 func TestEventStreamBreaks(t *testing.T) {
 	home(t)
@@ -553,19 +572,7 @@ func TestEchoOfFreeze(t *testing.T) {
 	home(t)
 	f := newFake(t, "1.51")
 	var w watcher
-	tg := web(1)
-	s := tg.Services["app"]
-	s.Healthcheck = nil
-	tg.Services["app"] = s
-	c, err := f.driver().Up(t.Context(), target.Spec{Target: tg, Run: "R", Trial: "a-1", Watch: w.watch})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	c := watchedFake(t, f, &w)
 	now := time.Now()
 	tick := func() time.Time { now = now.Add(time.Millisecond); return now }
 	paused, echo, refused := false, 0, 0
@@ -662,19 +669,7 @@ func TestHealthchecksBesideAWait(t *testing.T) {
 	home(t)
 	f := newFake(t, "1.51")
 	var w watcher
-	tg := web(1)
-	s := tg.Services["app"]
-	s.Healthcheck = nil
-	tg.Services["app"] = s
-	c, err := f.driver().Up(t.Context(), target.Spec{Target: tg, Run: "R", Trial: "a-1", Watch: w.watch})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	c := watchedFake(t, f, &w)
 	now := time.Now()
 	tick := func() time.Time { now = now.Add(time.Millisecond); return now }
 	f.handle = func(_ http.ResponseWriter, _ *http.Request, path string) bool {
