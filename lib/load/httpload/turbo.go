@@ -60,7 +60,8 @@ func (c *collector) hold() (release func()) {
 	}
 }
 
-// A gate gives out the numbers of requests, each once, in order.
+// A gate gives out the numbers of requests, each once, in order. Once the load is cancelled it gives out none: with a backlog of half a
+// million, it would take seconds to tell one after the other that it is not sent.
 type gate struct {
 	run     *run
 	ctx     context.Context //nolint:containedctx // that of the one call that it lives in
@@ -118,7 +119,7 @@ func (g *gate) release(from uint64, now time.Duration) (next uint64, more bool) 
 	}
 	for from = max(from, g.next); from < g.count && g.run.times.Due(from) <= now; from++ {
 	}
-	for made := 0; g.next < from; {
+	for made := 0; g.next < from && g.ctx.Err() == nil; {
 		free := len(g.idle)
 		switch {
 		case free > 0:
@@ -169,10 +170,7 @@ func (g *gate) claim(w *worker) (claim, bool) {
 	g.mu.Lock()
 	// Read under the lock: with an earlier time, the pacer could have left to us what we take for not yet due.
 	now := g.run.now()
-	if g.ctx.Err() != nil {
-		g.count = g.next // what nobody has is not sent, as [gate.finish] has it: it may have come before this
-	}
-	if g.next < g.count && g.run.times.Due(g.next) <= now {
+	if g.ctx.Err() == nil && g.next < g.count && g.run.times.Due(g.next) <= now {
 		c := g.take()
 		if len(g.idle) == 0 && g.made == g.most { // else the pacer was about to wake one, and late
 			c.free = now
@@ -195,9 +193,6 @@ func (g *gate) finish() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
-	if g.ctx.Err() != nil {
-		g.count = g.next // what nobody has is not sent
-	}
 	for _, w := range g.idle {
 		close(w.wake)
 	}
