@@ -78,7 +78,7 @@ type Engine string
 // The engines.
 const (
 	Attack Engine = "attack" // vegeta's attacker
-	Turbo  Engine = "turbo"  // a loop of our own, a goroutine for each connection
+	Turbo  Engine = "turbo"  // a loop of our own
 )
 
 // A Request is one kind of request.

@@ -1,7 +1,7 @@
 // Package httpload sends load over HTTP, by one of two engines.
 //
-// attack is vegeta's attacker, with our schedule under its pacer and our wire under its client. turbo is a loop of our own, with a
-// goroutine for each connection, for rates that the attacker cannot hold. Both take the same claims of a schedule, send
+// attack is vegeta's attacker, with our schedule under its pacer and our wire under its client. turbo is a loop of our own, for rates
+// that the attacker cannot hold and for more open requests than it has room for: a request whose answer is long in coming keeps no goroutine. Both take the same claims of a schedule, send
 // them in the same way and judge them by the same rules; they differ in who wakes whom.
 //
 //	schedule ─► attack: vegeta's pacer and workers ─┐

@@ -43,12 +43,12 @@ const (
 	maxKeep   = 1 << 20
 )
 
-// newCarrier returns what carries the plan's requests until ctx is done.
-func newCarrier(ctx context.Context, p load.Plan) carrier {
+// newCarrier returns what carries the plan's requests until ctx is done. Patience is that of lanes, as [wire.Options] has it.
+func newCarrier(ctx context.Context, p load.Plan, patience time.Duration) carrier {
 	if p.HTTP2 || strings.HasPrefix(p.Ingress, "https:") {
 		return newSecure(ctx, p)
 	}
-	return newPlain(ctx, p)
+	return newPlain(ctx, p, patience)
 }
 
 // outcome is what became of one exchange.

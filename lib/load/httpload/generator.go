@@ -15,8 +15,9 @@ import (
 // A Generator sends plans over HTTP. Its zero value is ready. It serves one
 // Generate at a time.
 type Generator struct {
-	peak   atomic.Int64
-	chosen load.Engine
+	peak     atomic.Int64
+	chosen   load.Engine
+	patience time.Duration // of turbo's lanes; 0: as usual
 }
 
 var (
@@ -56,7 +57,7 @@ func (g *Generator) Generate(ctx context.Context, p load.Plan, started func(zero
 		first = -p.Schedule.Warmup
 	}
 	zero := p.Zero(first, lead)
-	by := newCarrier(ctx, p)
+	by := newCarrier(ctx, p, g.patience)
 	defer by.close()
 	r := newRun(p, times, templates, zero, by, emit, &g.peak)
 	started(zero)

@@ -222,16 +222,18 @@ func TestConnectionsBound(t *testing.T) { engines(t, testConnectionsBound) }
 
 func testConnectionsBound(t *testing.T) {
 	s := serve(t, &loadtest.Server{Delay: time.Minute})
-	p := plan(t, s, 200, 500*time.Millisecond)
-	p.Timeout, p.Connections = 2*time.Second, 7
-	var g httpload.Generator
-	got := generate(t, &g, p)
+	// A connection comes free half a second before the time of who waits for it is up, which a busy machine may need.
+	const connections = 50
+	p := plan(t, s, 100, time.Second)
+	p.Timeout, p.Connections = 2*time.Second, connections
+	g := generator(t)
+	got := generate(t, g, p)
 	count := classes(got)
-	if count[record.Timeout] < 7 || count[record.Timeout]+count[record.Shed] != 100 {
+	if count[record.Timeout] < connections || count[record.Timeout]+count[record.Shed] != 100 {
 		t.Errorf("%v: want timeouts and requests that were shed, 100 in all", count)
 	}
-	if g.Peak() != 7 {
-		t.Errorf("peak %d, want 7", g.Peak())
+	if g.Peak() != connections {
+		t.Errorf("peak %d, want %d", g.Peak(), connections)
 	}
 	for _, x := range got {
 		if x.Done != x.Due+p.Timeout {
@@ -240,7 +242,7 @@ func testConnectionsBound(t *testing.T) {
 		if x.Class == record.Shed && x.Sent != record.None {
 			t.Errorf("shed request due at %v: sent %v", x.Due, x.Sent)
 		}
-		if x.Seq >= 7 && x.Due < 100*time.Millisecond && (x.Sent == record.None || x.Sent < 1900*time.Millisecond || x.OwnLag() > time.Second) {
+		if x.Seq >= connections && (x.Sent == record.None || x.Sent < 1900*time.Millisecond || x.OwnLag() > time.Second) {
 			t.Errorf("due %v, sent %v, lag %v: want it to wait for the first ones to time out, and no lag", x.Due, x.Sent, x.OwnLag())
 		}
 	}
@@ -321,7 +323,7 @@ func testCancel(t *testing.T) {
 	var got []record.Sample
 	var zero time.Time
 	time.AfterFunc(300*time.Millisecond, cancel)
-	err := new(httpload.Generator).Generate(ctx, p, func(z time.Time) { zero = z }, func(x record.Sample) {
+	err := generator(t).Generate(ctx, p, func(z time.Time) { zero = z }, func(x record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
 		got = append(got, x)
@@ -392,14 +394,26 @@ func testTemplateThatFailsLater(t *testing.T) {
 	checkClasses(t, classes(got), map[record.Class]int{record.OK: 8, record.Unsent: 2})
 }
 
-func allEngines() []load.Engine { return []load.Engine{load.Attack, load.Turbo} }
+// parked is turbo that parks every request whose answer is not there at once.
+const parked = load.Turbo + ", parked"
 
-// engines runs a test with each engine: plans get theirs from the name of the test that they are made in.
+func allEngines() []load.Engine { return []load.Engine{load.Attack, load.Turbo, parked} }
+
+// engines runs a test with each engine: plans get theirs from the name of the test that they are made in, and so do generators.
 func engines(t *testing.T, test func(*testing.T)) {
 	t.Helper()
 	for _, e := range allEngines() {
 		t.Run(string(e), test)
 	}
+}
+
+// generator is what a test runs with.
+func generator(t *testing.T) *httpload.Generator {
+	t.Helper()
+	if strings.Contains(t.Name(), strings.ReplaceAll("/"+string(parked), " ", "_")) {
+		return httpload.Parking()
+	}
+	return new(httpload.Generator)
 }
 
 // engine is the one that a test runs with.
@@ -448,7 +462,7 @@ func plan(t *testing.T, s *loadtest.Server, rate float64, d time.Duration) load.
 
 func run(t *testing.T, p load.Plan) []record.Sample {
 	t.Helper()
-	return generate(t, new(httpload.Generator), p)
+	return generate(t, generator(t), p)
 }
 
 // generate runs a plan to its end, and checks that every request of the schedule has exactly

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
-	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/load/loadtest"
 	"github.com/tutti-bench/tutti/lib/record"
 )
@@ -82,7 +81,7 @@ func TestFailureTruth(t *testing.T) {
 					}
 					t.Run(fmt.Sprintf("%s/%s/%s/%s", engine, how.name, r.Method, f.name), func(t *testing.T) {
 						t.Parallel()
-						f.check(t, engine, how, r)
+						f.check(t, how, r)
 					})
 				}
 			}
@@ -90,7 +89,7 @@ func TestFailureTruth(t *testing.T) {
 	}
 }
 
-func (f failing) check(t *testing.T, engine load.Engine, how speech, r load.Request) {
+func (f failing) check(t *testing.T, how speech, r load.Request) {
 	t.Helper()
 	s := &loadtest.Server{BreakEvery: 5, BreakOn: f.on, Break: f.how}
 	if f.late {
@@ -102,12 +101,12 @@ func (f failing) check(t *testing.T, engine load.Engine, how speech, r load.Requ
 	}
 	p := how.plan(t, s, rate, d)
 	r.Name, r.Path = "one", "/{{.Seq}}"
-	p.Requests, p.Engine, p.NoKeepAlive = []load.Request{r}, engine, f.single
+	p.Requests, p.NoKeepAlive = []load.Request{r}, f.single
 	if f.alone && how.two {
 		p.Connections = 1
 	}
 	got := make(map[record.Class]int)
-	for _, x := range generateWith(t, new(httpload.Generator), p, func(ended int) {
+	for _, x := range generateWith(t, generator(t), p, func(ended int) {
 		if ended == 20 && s.Open() != nil {
 			t.Error("the server does not open")
 		}

@@ -18,9 +18,9 @@ type plain struct {
 	single    bool // a connection for each request
 }
 
-func newPlain(ctx context.Context, p load.Plan) plain {
+func newPlain(ctx context.Context, p load.Plan, patience time.Duration) plain {
 	return plain{single: p.NoKeepAlive, transport: wire.New(ctx, wire.Options{
-		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader, MaxAge: p.MaxAge,
+		Dial: p.Dial, Connect: p.Timeout, Total: p.Timeout, MaxIdle: idle, MaxHeader: maxHeader, MaxAge: p.MaxAge, Patience: patience,
 		// No more requests than that many are under way, each of which uses one, and may have had one made that came too late for it.
 		MaxConns: 2 * p.Connections,
 	})}

@@ -13,7 +13,7 @@ var _ load.Reader = (*Generator)(nil)
 
 // Reading opens connections as the plan's load has them.
 func (g *Generator) Reading(ctx context.Context, p load.Plan) load.Exchanger {
-	return &exchanger{newCarrier(ctx, p), p.Timeout, p.Redirects}
+	return &exchanger{newCarrier(ctx, p, 0), p.Timeout, p.Redirects}
 }
 
 type exchanger struct {

@@ -2,6 +2,7 @@ package httpload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -60,9 +61,13 @@ func newKind(p load.Plan, templates *load.Templates, i int) kind {
 type sender struct {
 	lane *wire.Lane // nil: not yet, or there are none
 
-	// What is known of the request under way. It is here and not on the stack, of which a goroutine that waits for its answer then needs
-	// 4 KiB and not 8: ten thousand of them are forty megabytes.
+	// What is known of the request under way. It is here and not on the stack, because it may be parked; and a goroutine that waits then needs
+	// 4 KiB and not 8.
 	sample record.Sample
+	kind   *kind
+
+	// ready has the request go on that was parked; nil: none is to be parked.
+	ready func()
 
 	// What was read before is mostly what is read next.
 	nodes map[string]string
@@ -113,15 +118,19 @@ func (s *sender) close() {
 	}
 }
 
-// process sends a request, or leaves it to whoever sends the step before it; then it goes on with the step that was left to it.
-func (r *run) process(ctx context.Context, c claim, by *sender) {
+// process sends a request, or leaves it to whoever sends the step before it; then it goes on with the step that was left to it. It reports
+// whether the request was parked, with which it and the sender are the business of the sender's ready.
+func (r *run) process(ctx context.Context, c claim, by *sender) (parked bool) {
 	for more := true; more; {
 		turn := r.templates.Turn(c.seq)
 		client := r.clients.join(turn)
 		if client != nil && !r.clients.begin(client, turn, c) {
-			return
+			return false
 		}
 		s := r.send(ctx, c, turn, client, by)
+		if s == nil {
+			return true
+		}
 		more = false
 		if client != nil {
 			if c, more = r.clients.leave(client, turn); more {
@@ -133,6 +142,15 @@ func (r *run) process(ctx context.Context, c claim, by *sender) {
 		}
 		r.account(ctx, s)
 	}
+	return false
+}
+
+// resume is what is left of a process that was parked. No step of a session is.
+func (r *run) resume(ctx context.Context, by *sender) {
+	a, err := by.lane.Resume(ctx)
+	r.answered(ctx, by, a, err)
+	r.open.Add(-1)
+	r.account(ctx, &by.sample)
 }
 
 // account tells what became of a request.
@@ -165,7 +183,8 @@ func (r *run) tooLate(s *record.Sample, c claim) {
 	}
 }
 
-// send sends one request if it still can be sent, and says what became of it, which holds until the sender's next one.
+// send sends one request if it still can be sent, and says what became of it, which holds until the sender's next one; nil says that it was
+// parked.
 func (r *run) send(ctx context.Context, c claim, turn load.Turn, client *client, by *sender) *record.Sample {
 	open := r.open.Add(1)
 	now := r.now()
@@ -179,7 +198,9 @@ func (r *run) send(ctx context.Context, c claim, turn load.Turn, client *client,
 		for peak := r.peak.Load(); open > peak && !r.peak.CompareAndSwap(peak, open); peak = r.peak.Load() {
 		}
 		s.Sent = now
-		r.sendNow(ctx, s, turn, client, by)
+		if r.sendNow(ctx, s, turn, client, by) {
+			return nil
+		}
 	}
 	if client != nil && s.Class != record.OK && s.Class != record.Slow { // else it has kept what it captured
 		client.keep(r.kinds[turn.Request].wanted.Names(), nil, s.Class)
@@ -188,18 +209,17 @@ func (r *run) send(ctx context.Context, c claim, turn load.Turn, client *client,
 	return s
 }
 
-// sendNow sends the request and fills in the sample.
-func (r *run) sendNow(ctx context.Context, s *record.Sample, turn load.Turn, client *client, by *sender) {
+// sendNow sends the request and fills in the sample, if it is not parked.
+func (r *run) sendNow(ctx context.Context, s *record.Sample, turn load.Turn, client *client, by *sender) (parked bool) {
 	k := &r.kinds[turn.Request]
 	if k.fixed != nil {
-		r.overLane(ctx, s, k, k.fixed, by)
-		return
+		return r.overLane(ctx, k, k.fixed, by)
 	}
-	r.sendMade(ctx, s, k, turn, client, by)
+	return r.sendMade(ctx, s, k, turn, client, by)
 }
 
-// sendMade makes a request from its template, and sends it.
-func (r *run) sendMade(ctx context.Context, s *record.Sample, k *kind, turn load.Turn, client *client, by *sender) {
+// sendMade makes a request from its template, and does that.
+func (r *run) sendMade(ctx context.Context, s *record.Sample, k *kind, turn load.Turn, client *client, by *sender) (parked bool) {
 	var captured map[string]string
 	if client != nil {
 		var lost record.Class
@@ -207,22 +227,22 @@ func (r *run) sendMade(ctx context.Context, s *record.Sample, k *kind, turn load
 		if captured, lost, ok = client.has(r.templates.Needs(turn.Request)); !ok {
 			// Nobody was asked: what a step before it should have captured is not there.
 			s.Class, s.Sent, s.Done, s.Traced, s.Error = lost, record.None, r.now(), true, "a step before it failed, whose answer it needs"
-			return
+			return false
 		}
 	}
 	m, err := r.templates.Message(turn, captured)
 	if err != nil {
 		r.unsendable(s, err)
-		return
+		return false
 	}
 	if k.lean {
 		// What a lane does not take, such as the wish for the connection to be closed, the transport sends, or refuses itself.
 		if written, err := wire.NewMessage(plainRequest(m)); err == nil {
-			r.overLane(ctx, s, k, written, by)
-			return
+			return r.overLane(ctx, k, written, by)
 		}
 	}
 	r.exchange(ctx, s, m, client)
+	return false
 }
 
 // unsendable takes note of a request that cannot be made. What a target gave to be captured can be at fault: that
@@ -238,13 +258,27 @@ func (r *run) unsendable(s *record.Sample, err error) {
 }
 
 // overLane sends what was written down, and reads no more of the answer than is looked at.
-func (r *run) overLane(ctx context.Context, s *record.Sample, k *kind, m *wire.Message, by *sender) {
+func (r *run) overLane(ctx context.Context, k *kind, m *wire.Message, by *sender) (parked bool) {
 	if by.lane == nil {
 		by.lane = r.carrier.lane(m)
+		if by.ready != nil {
+			by.lane.Park(by.ready)
+		}
 	}
+	by.kind = k
+	by.sample.BytesOut = uint64(m.Body())
+	a, err := by.lane.Do(ctx, r.zero.Add(by.sample.Due+r.plan.Timeout), m, k.keep)
+	if errors.Is(err, wire.ErrParked) {
+		return true
+	}
+	r.answered(ctx, by, a, err)
+	return false
+}
+
+// answered fills in the sample of what went over a lane.
+func (r *run) answered(ctx context.Context, by *sender, a *wire.Answer, err error) {
 	defer by.lane.Forget() // a lane is idle for longer than it is busy
-	a, err := by.lane.Do(ctx, r.zero.Add(s.Due+r.plan.Timeout), m, k.keep)
-	s.BytesOut = uint64(m.Body())
+	s, k := &by.sample, by.kind
 	if err != nil {
 		s.Done, s.Class, s.Error = r.now(), classified{}.class(err), record.CutError(err.Error())
 		r.conclude(ctx, s, k, err)

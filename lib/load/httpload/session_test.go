@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tutti-bench/tutti/lib/load"
-	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/schedule"
 )
@@ -34,7 +33,7 @@ func outcomes(t *testing.T, p load.Plan) []record.Sample {
 	got := make([]record.Sample, p.Schedule.Count())
 	seen := make([]bool, len(got))
 	var mu sync.Mutex
-	err := new(httpload.Generator).Generate(t.Context(), p, func(time.Time) {}, func(x record.Sample) {
+	err := generator(t).Generate(t.Context(), p, func(time.Time) {}, func(x record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
 		if seen[x.Seq] || x.Due != p.Schedule.Timetable().Due(x.Seq) {

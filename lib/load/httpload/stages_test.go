@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tutti-bench/tutti/lib/load/httpload"
 	"github.com/tutti-bench/tutti/lib/load/loadtest"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/schedule"
@@ -27,7 +26,7 @@ func testEveryShapeIsSent(t *testing.T) {
 			s := serve(t, new(loadtest.Server))
 			p := plan(t, s, 1, time.Second)
 			p.Schedule = c.s
-			got := generate(t, new(httpload.Generator), p) // which checks every due time
+			got := generate(t, generator(t), p) // which checks every due time
 			if len(got) != c.want || len(s.Log()) != c.want {
 				t.Errorf("%d samples, the server saw %d requests, want %d", len(got), len(s.Log()), c.want)
 			}

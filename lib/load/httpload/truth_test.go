@@ -21,7 +21,7 @@ func TestAvailabilityAgainstTheServersLog(t *testing.T) {
 
 func testAvailabilityAgainstTheServersLog(t *testing.T) {
 	s := serve(t, &loadtest.Server{Delay: 20 * time.Millisecond, FailEvery: 10})
-	b := sum(t, new(httpload.Generator), plan(t, s, 500, time.Second))
+	b := sum(t, generator(t), plan(t, s, 500, time.Second))
 	failed := 0
 	for _, e := range s.Log() {
 		if e.Status != 200 {
@@ -48,7 +48,7 @@ func testFreezeOfTheServerByDueTime(t *testing.T) {
 		s := serve(t, &loadtest.Server{FreezeFrom: measured / 3, FreezeFor: frozen})
 		p := plan(t, s, rate, measured)
 		p.Requests[0].Path, p.Connections = "/{{.Seq}}", connections
-		b := sum(t, new(httpload.Generator), p)
+		b := sum(t, generator(t), p)
 		if b.good != b.due || b.due != p.Schedule.Count() {
 			t.Errorf("%d connections: %d of %d are good", connections, b.good, b.due)
 		}
@@ -78,7 +78,7 @@ func testOversleptIsOwnLag(t *testing.T) {
 	own, all := time.Duration(0), time.Duration(0)
 	// Sending begins 300 ms late, with all connections free.
 	late := func(zero time.Time) { time.Sleep(time.Until(zero.Add(300 * time.Millisecond))) }
-	err := new(httpload.Generator).Generate(t.Context(), p, late, func(x record.Sample) {
+	err := generator(t).Generate(t.Context(), p, late, func(x record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
 		if x.Due < 250*time.Millisecond {
@@ -107,7 +107,7 @@ func testFreezeOfTheGenerator(t *testing.T) {
 	var mu sync.Mutex
 	count, lag := make(map[record.Class]int), time.Duration(0)
 	frozen := func(zero time.Time) { time.Sleep(time.Until(zero.Add(350 * time.Millisecond))) }
-	err := new(httpload.Generator).Generate(t.Context(), p, frozen, func(x record.Sample) {
+	err := generator(t).Generate(t.Context(), p, frozen, func(x record.Sample) {
 		mu.Lock()
 		defer mu.Unlock()
 		count[x.Class]++

@@ -11,13 +11,15 @@ import (
 	"github.com/tutti-bench/tutti/lib/record"
 )
 
-// turbo sends the plan by a loop of our own: a goroutine for each connection, and one that wakes them.
+// turbo sends the plan by a loop of our own: a sender for each connection, workers that each have one, and one goroutine that wakes them.
 //
-//	pacer:   ── due(n) ── due(n+1) ──►  wakes the worker that was idle for the shortest time, or makes one
-//	worker:  sends its request, and then at once the next one that is due; if there is none, it waits to be woken
+//	pacer:   ── due(n) ── due(n+1) ──►  gives the sender that was idle for the shortest time, or a new one, to a worker
+//	worker:  sends its request, and then at once the next one that is due; if there is none, it lays the sender aside and waits to be woken
 //
-// So when the target is slow, or the rate at the limit of the machine, requests go from hand to hand without anybody being
-// woken. A request that is due while all workers are busy is no more than a number: what waits costs nothing.
+// When the target is slow, or the rate at the limit of the machine, requests go from hand to hand without anybody being
+// woken. A request that is due while all senders are busy is no more than a number: what waits costs nothing. One whose answer is long in
+// coming is parked, and needs no worker until it comes: so ten thousand that are open at a target that stalls take little more than their
+// connections.
 //
 // It makes next to no garbage. A heap that is let grow, as the attacker's has to be, would be filled by its sums over minutes, and look like
 // a leak.
@@ -28,7 +30,9 @@ func (r *run) turbo(ctx context.Context) {
 	pacing.Go(func() { g.pace(newPacer(ctx, r)) })
 	pacing.Wait()
 	g.workers.Wait()
-	g.senders.close()
+	for _, by := range g.spare {
+		by.close()
+	}
 }
 
 // turboGC is how much the heap may grow, in percent of what is in use, before it is collected. The runtime's floor is 4 MiB at 100, in
@@ -66,24 +70,28 @@ type gate struct {
 	run     *run
 	ctx     context.Context //nolint:containedctx // that of the one call that it lives in
 	count   uint64
-	most    int  // workers
-	burst   int  // of workers that are made at once
-	ordered bool // requests of sessions are among them, which wait for one another
-	workers sync.WaitGroup
-	senders lifo // of workers that have ended
+	most    int            // senders
+	burst   int            // of senders that are made at once
+	ordered bool           // requests of sessions are among them, which wait for one another
+	workers sync.WaitGroup // and requests that are parked
 
 	mu     sync.Mutex
 	next   uint64 // the first number that nobody has
-	made   int    // workers
-	idle   []*worker
+	made   int    // senders
+	spare  []*sender
+	idle   []chan work // of workers
 	closed bool
 	late   record.Sample // of the request that is told to be too late
 }
 
-// A worker sends one request after the other.
-type worker struct {
-	wake chan claim // closed: there is nothing left
+// Work is a request, and what to send it by.
+type work struct {
+	claim claim
+	by    *sender
 }
+
+// mostIdle bounds how many workers wait for work, each with its stack.
+const mostIdle = 256
 
 // pace hands out requests when they are due, and returns when none is left.
 func (g *gate) pace(p *pacer) {
@@ -100,39 +108,40 @@ func (g *gate) pace(p *pacer) {
 	g.finish()
 }
 
-// leastBurst bounds how many workers are made before those that are there have a chance to do the work. After a pause of the machine a
+// leastBurst bounds how many senders are made before those that are there have a chance to do the work. After a pause of the machine a
 // thousand requests are due: to open a connection for each takes longer than a few take to send them all.
 const leastBurst = 4
 
-// burst is how many workers are made at once, with a quantum between: at least twice as many as the plan's rate can ever need.
+// burst is how many senders are made at once, with a quantum between: at least twice as many as the plan's rate can ever need.
 func burst(p load.Plan) int {
 	return max(leastBurst, int(math.Ceil(2*p.Schedule.Peak()*p.Part.Share()*quantum.Seconds())))
 }
 
-// release gives all requests that are due to idle workers, and makes workers where there are none. It returns the number of the
+// release has all requests that are due sent by what senders are spare, and makes senders where none are. It returns the number of the
 // first one that is not due; or of one that is, and more, when it is to be called again after a quantum.
 func (g *gate) release(from uint64, now time.Duration) (next uint64, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.idle) > 0 || g.made < g.most {
+	if len(g.spare) > 0 || g.made < g.most {
 		g.run.overslept(g.run.times.Due(from), now)
 	}
 	for from = max(from, g.next); from < g.count && g.run.times.Due(from) <= now; from++ {
 	}
 	for made := 0; g.next < from && g.ctx.Err() == nil; {
-		free := len(g.idle)
+		free := len(g.spare)
 		switch {
 		case free > 0:
-			w := g.idle[free-1]
-			g.idle = g.idle[:free-1]
-			w.wake <- g.take() // has room for one, and is empty
+			by := g.spare[free-1]
+			g.spare = g.spare[:free-1]
+			g.start(work{g.take(), by})
 		case g.made < g.most && made == g.burst:
 			return g.next, true
 		case g.made < g.most:
 			g.made++
 			made++
-			w, c := &worker{wake: make(chan claim, 1)}, g.take()
-			g.workers.Go(func() { g.work(w, c) })
+			by := new(sender)
+			by.ready = func() { g.resume(by) }
+			g.start(work{g.take(), by})
 		default:
 			// Those whose time is up while they wait for a connection do not wait for one to tell it.
 			timeout := g.run.plan.Timeout
@@ -156,36 +165,63 @@ func (g *gate) take() claim {
 	return c
 }
 
-// work sends a request and then whatever is due.
-func (g *gate) work(w *worker, c claim) {
-	by := new(sender)
-	for ok := true; ok; c, ok = g.claim(w) {
-		g.run.process(g.ctx, c, by)
+// start gives work to a worker. The lock is held.
+func (g *gate) start(w work) {
+	if n := len(g.idle); n > 0 {
+		g.idle[n-1] <- w // has room for one, and is empty
+		g.idle = g.idle[:n-1]
+		return
 	}
-	g.senders.push(by)
+	g.workers.Add(1)
+	go g.work(w, nil)
 }
 
-// claim is the worker's next request. It waits for one.
-func (g *gate) claim(w *worker) (claim, bool) {
+// work is a worker's life: it does what it is given, and then whatever is due, or comes at wake, if it has waited before.
+func (g *gate) work(w work, wake chan work) {
+	for ok := true; ok; w, ok = g.more(w.by, &wake) {
+		if g.run.process(g.ctx, w.claim, w.by) {
+			return // its place among the workers is that of the parked request
+		}
+	}
+	g.workers.Done()
+}
+
+// resume is what a worker does that a parked request is given to.
+func (g *gate) resume(by *sender) {
+	g.run.resume(g.ctx, by)
+	var wake chan work
+	if w, ok := g.more(by, &wake); ok {
+		g.work(w, wake)
+		return
+	}
+	g.workers.Done()
+}
+
+// more is the worker's next work. It waits for some, at wake, unless enough others do.
+func (g *gate) more(by *sender, wake *chan work) (work, bool) {
 	g.mu.Lock()
 	// Read under the lock: with an earlier time, the pacer could have left to us what we take for not yet due.
 	now := g.run.now()
 	if g.ctx.Err() == nil && g.next < g.count && g.run.times.Due(g.next) <= now {
 		c := g.take()
-		if len(g.idle) == 0 && g.made == g.most { // else the pacer was about to wake one, and late
+		if len(g.spare) == 0 && g.made == g.most { // else the pacer was about to wake one, and late
 			c.free = now
 		}
 		g.mu.Unlock()
-		return c, true
+		return work{c, by}, true
 	}
-	if g.closed {
+	g.spare = append(g.spare, by)
+	if g.closed || len(g.idle) >= mostIdle {
 		g.mu.Unlock()
-		return claim{}, false
+		return work{}, false
 	}
-	g.idle = append(g.idle, w)
+	if *wake == nil {
+		*wake = make(chan work, 1)
+	}
+	g.idle = append(g.idle, *wake)
 	g.mu.Unlock()
-	c, ok := <-w.wake
-	return c, ok
+	w, ok := <-*wake
+	return w, ok
 }
 
 // finish lets every worker end once nothing is left for it.
@@ -193,8 +229,8 @@ func (g *gate) finish() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
-	for _, w := range g.idle {
-		close(w.wake)
+	for _, wake := range g.idle {
+		close(wake)
 	}
 	g.idle = nil
 }

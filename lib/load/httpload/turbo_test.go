@@ -91,7 +91,7 @@ func held(t *testing.T, connections int, late time.Duration) (g *gate, end conte
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := newCarrier(ctx, p)
+	by := newCarrier(ctx, p, 0)
 	t.Cleanup(by.close)
 	times := p.Part.Pacer(p.Schedule.Timetable())
 	r := newRun(p, times, templates, time.Now().Add(-late), by, func(record.Sample) {}, new(atomic.Int64))

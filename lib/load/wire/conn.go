@@ -65,9 +65,14 @@ func (c *conn) rearm() {
 	_ = c.nc.SetDeadline(c.epoch.Add(c.limit)) // it fails on a closed connection, as what follows will
 }
 
+// premature reports whether err is a deadline that is not this one's, which is still to come.
+func (c *conn) premature(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && c.now() < c.limit
+}
+
 // early reports whether err is a deadline that is not yet due, and sets the one that is.
 func (c *conn) early(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) || c.now() >= c.limit || c.armed == c.limit {
+	if !c.premature(err) {
 		return false
 	}
 	c.rearm()

@@ -21,6 +21,11 @@ type Lane struct {
 
 	requests uint64 // that ended well and are still to be counted
 
+	// Of the exchange under way.
+	message *Message
+	most    int
+	before  uint64 // bytes that its connection had brought
+
 	shot   shot
 	keep   bool // the connection is good for another exchange
 	answer Answer
@@ -140,8 +145,9 @@ func (t *Transport) Lane(m *Message) *Lane {
 	return l
 }
 
-// Close gives the lane's connection back.
+// Close gives the lane's connection back. It has no exchange that is parked.
 func (l *Lane) Close() {
+	l.shot.close()
 	if l.c != nil {
 		l.settle(nil)
 		l.p.hand(l.c)
@@ -149,33 +155,61 @@ func (l *Lane) Close() {
 	}
 }
 
-// Do sends a message, once, and reads its whole answer; of the body the first most bytes are kept. All its errors
+// ErrParked is not the end of an exchange, but says that its answer is long in coming, and waited for elsewhere. See [Lane.Park].
+var ErrParked = errors.New("the answer is long in coming")
+
+// Park makes the lane one that keeps no goroutine waiting. Where an answer does not begin soon, [Lane.Do] returns [ErrParked], with which
+// the lane belongs to ready, which is called in a goroutine of its own, perhaps already: what is left of the exchange,
+// [Lane.Resume] does. Where the system has no such thing, Do waits.
+func (l *Lane) Park(ready func()) {
+	l.shot.close()
+	if to := l.t.parking(); to != nil {
+		l.shot.park(to, ready)
+	}
+}
+
+// Do sends a message, once, and reads its whole answer; of the body the first most bytes are kept. All its errors but [ErrParked]
 // are of type [*Error]. ctx is the transport's own, or one that ends before it: when it ends nothing is broken off but what
 // the transport's end breaks off.
 func (l *Lane) Do(ctx context.Context, deadline time.Time, m *Message, most int) (*Answer, error) {
 	now := l.t.now()
 	limit := min(now+l.t.o.Total, deadline.Sub(l.t.epoch))
-	var c *conn
 	for {
 		var e *Error
 		if now, e = l.open(ctx, now, limit); e != nil {
 			return nil, e
 		}
-		c = l.c
+		c := l.c
 		c.limit = limit
 		c.arm(now)
-		e = l.exchange(ctx, m, most, !c.reused || now-c.idleSince < justNow)
-		if e != nil {
-			l.drop(e)
-			return nil, e
+		l.message, l.most, l.before = m, most, c.in
+		// If that was just now, the connection is used whatever has come on it, and what becomes of the request is told.
+		err := l.shot.fire(c, m.bytes, !c.reused || now-c.idleSince < justNow, now)
+		if err == ErrParked { //nolint:errorlint // it is never wrapped, and the lane is not ours any more
+			return nil, err
 		}
 		if !l.shot.stale {
-			break
+			return l.end(ctx, err)
 		}
 		// Nothing was sent: that request has no failure. A connection that is new is never stale, so that this ends.
 		l.settle(nil)
 		l.p.discard(c)
 		l.c = nil
+	}
+}
+
+// Resume is what is left of a Do that was parked: it reads the answer, or says as Do does what became of it, and is not parked again. Only ready
+// calls it. ctx is Do's.
+func (l *Lane) Resume(ctx context.Context) (*Answer, error) {
+	return l.end(ctx, l.shot.resume())
+}
+
+// end ends an exchange that was sent, or failed.
+func (l *Lane) end(ctx context.Context, err error) (*Answer, error) {
+	c := l.c
+	if e := l.read(ctx, err); e != nil {
+		l.drop(e)
+		return nil, e
 	}
 	l.requests++
 	c.reused = true
@@ -251,19 +285,14 @@ func (l *Lane) drop(e *Error) {
 	l.shot.take(nil)
 }
 
-// exchange sends the message and reads the answer. With sure, the connection is used whatever has come on it, and what becomes of the
-// request is told.
-func (l *Lane) exchange(ctx context.Context, m *Message, most int, sure bool) *Error {
+// read reads the answer, or says what became of the exchange: err is what became of the shot.
+func (l *Lane) read(ctx context.Context, err error) *Error {
 	c := l.c
-	in := c.in
-	err := l.shot.fire(c, m.bytes, sure)
 	switch {
-	case l.shot.stale:
-		return nil
 	case err == nil:
 	case l.shot.unsent && is(err, syscall.EPIPE, syscall.ECONNRESET):
 		// The peer wants no more of it, but may have said why.
-		if l.receive(m, most) == nil {
+		if l.receive(l.message, l.most) == nil {
 			l.keep = false
 			return nil
 		}
@@ -273,10 +302,10 @@ func (l *Lane) exchange(ctx context.Context, m *Message, most int, sure bool) *E
 	default:
 		return c.failure(ctx, doingAwait, err, false)
 	}
-	if err = l.receive(m, most); err == nil {
+	if err = l.receive(l.message, l.most); err == nil {
 		return nil
 	}
-	if c.in > in {
+	if c.in > l.before {
 		return c.failure(ctx, doingRead, err, true)
 	}
 	return c.failure(ctx, doingAwait, err, false)

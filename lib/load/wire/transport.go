@@ -28,6 +28,8 @@ type Options struct {
 	MaxAge     time.Duration // of a connection, when it is not taken again; default: none
 	MaxIdle    time.Duration // after which an idle connection is not taken again; default 90 s
 	MaxHeader  int           // bytes of an answer's header; default 1 MiB
+
+	Patience time.Duration // of a lane that parks, until it does; default 20 ms, and less than 0 for at once
 }
 
 // The defaults of [Options].
@@ -38,6 +40,7 @@ const (
 	defaultMaxWaiting = 100_000
 	defaultMaxIdle    = 90 * time.Second
 	defaultMaxHeader  = 1 << 20
+	defaultPatience   = 20 * time.Millisecond
 )
 
 func (o Options) filled() Options {
@@ -49,6 +52,9 @@ func (o Options) filled() Options {
 	o.MaxAge = or(o.MaxAge, math.MaxInt64/2)
 	o.MaxIdle = or(o.MaxIdle, defaultMaxIdle)
 	o.MaxHeader = or(o.MaxHeader, defaultMaxHeader)
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
+	}
 	return o
 }
 
@@ -78,6 +84,7 @@ type Transport struct {
 
 	mu     sync.Mutex
 	pools  map[string]*pool
+	lot    *lot // nil: nobody asked for it yet, or there is none
 	closed bool
 }
 
@@ -111,12 +118,30 @@ func (t *Transport) Close() {
 
 func (t *Transport) end() {
 	t.cancel()
+	if l := t.shut(); l != nil {
+		l.end()
+	}
+}
+
+// shut closes all connections and keeps new ones from being made. It returns the lot, which is still to be ended.
+func (t *Transport) shut() *lot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
 	for _, p := range t.pools {
 		p.end()
 	}
+	return t.lot
+}
+
+// parking returns where lanes park, nil if they cannot.
+func (t *Transport) parking() *lot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lot == nil && !t.closed {
+		t.lot = newLot(t)
+	}
+	return t.lot
 }
 
 // CloseIdleConnections closes the connections that nobody uses now.
