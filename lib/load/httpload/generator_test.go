@@ -248,6 +248,25 @@ func testConnectionsBound(t *testing.T) {
 	}
 }
 
+// Of a thousand requests that are due at once, those that no connection came free for in time are shed: it is the target that held them all.
+func TestShed(t *testing.T) { engines(t, testShed) }
+
+func testShed(t *testing.T) {
+	const connections = 7
+	p := plan(t, serve(t, &loadtest.Server{Delay: time.Minute}), 1e6, time.Millisecond)
+	p.Timeout, p.Connections = 2*time.Second, connections
+	got := run(t, p)
+	count := classes(got)
+	if count[record.Shed] < 900 || count[record.Timeout] < connections || count[record.Shed]+count[record.Timeout] != 1000 {
+		t.Errorf("%v: want at least %d timeouts, and nearly all of 1000 shed", count, connections)
+	}
+	for _, x := range got {
+		if x.Done != x.Due+p.Timeout || x.Class == record.Shed && x.Sent != record.None {
+			t.Errorf("%v: due %v, sent %v, done %v", x.Class, x.Due, x.Sent, x.Done)
+		}
+	}
+}
+
 func TestNodeAndAttempts(t *testing.T) { engines(t, testNodeAndAttempts) }
 
 func testNodeAndAttempts(t *testing.T) {
