@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -185,6 +186,11 @@ func TestProbe(t *testing.T) {
 	frozen := serve(t, &loadtest.Server{Delay: time.Minute})
 	gone := serve(t, &loadtest.Server{})
 	_ = gone.Close()
+	verbose := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.URL.Query().Get("header"))
+		w.Header().Set("X-Words", strings.Repeat("w", size))
+	}))
+	defer verbose.Close()
 	prior := serve(t, &loadtest.Server{HTTP2: true})
 	encrypted := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 2 && r.URL.Path == "/two" {
@@ -208,6 +214,8 @@ func TestProbe(t *testing.T) {
 		{"frozen", agent.Probe{URL: "http://" + frozen.Address(), Path: "/", Timeout: 50 * time.Millisecond}, "deadline"},
 		{"frozen, connect", agent.Probe{URL: "http://" + frozen.Address()}, ""},
 		{"nobody", agent.Probe{URL: "http://" + gone.Address()}, "refused"},
+		{"header", agent.Probe{URL: verbose.URL, Path: "/?header=50000"}, ""},
+		{"header without end", agent.Probe{URL: verbose.URL, Path: "/?header=1000000"}, "exceeded"},
 		{"no host", agent.Probe{URL: "/"}, "want one such as"},
 		{"HTTP/2 by prior knowledge", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/", HTTP2: true}, ""},
 		{"HTTP/1.1 where HTTP/2 is", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/"}, "probe: GET"},
@@ -245,6 +253,8 @@ func TestFetch(t *testing.T) {
 					return
 				}
 			}
+		case "/verbose":
+			w.Header().Set("X-Words", strings.Repeat("w", 1e6))
 		case "/silent":
 			<-r.Context().Done()
 		}
@@ -262,6 +272,9 @@ func TestFetch(t *testing.T) {
 	}
 	if f, err := fetch("/endless"); err != nil || len(f.Body) != agent.MaxFetched {
 		t.Errorf("%d bytes of an endless answer, %v", len(f.Body), err)
+	}
+	if f, err := fetch("/verbose"); err == nil || !strings.Contains(err.Error(), "exceeded") {
+		t.Errorf("a header of a million bytes: %d, %v", f.Status, err)
 	}
 	if f, err := fetch("/silent"); err == nil {
 		t.Errorf("%+v of one that says nothing", f)
