@@ -346,20 +346,32 @@ func TestBadAgents(t *testing.T) {
 	}
 }
 
+// Whatever is asked of an agent that dies, or has died, tells of its loss.
 func TestAgentDies(t *testing.T) {
 	s := serve(t, new(loadtest.Server))
 	p := start(t, "good")
+	lost := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, agent.ErrLost) || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	c := dial(t, p)
 	_, err := c.Load(t.Context(), plan(s, 100, time.Minute), func(time.Time) { p.Kill() }, func(record.Bin) {})
-	if err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("load: %v", err)
-	}
-	if err := c.Probe(t.Context(), agent.Probe{URL: "http://x"}); err == nil {
-		t.Error("probe: no error")
-	}
+	lost("during a load", err)
+	lost("before a probe", c.Probe(t.Context(), agent.Probe{URL: "http://x"}))
 	if err := c.Close(); err == nil {
 		t.Error("close: no error")
 	}
+	p = start(t, "good")
+	c = dial(t, p)
+	deadly := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		p.Kill()
+		<-r.Context().Done()
+	}))
+	defer deadly.Close()
+	lost("during a probe", c.Probe(t.Context(), agent.Probe{URL: deadly.URL, Path: "/"}))
+	_ = c.Close() // it was killed
 }
 
 // burst emits all of a schedule at once.
