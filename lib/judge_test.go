@@ -1,6 +1,7 @@
 package tutti_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +76,33 @@ func TestJudge(t *testing.T) {
 		verdict(t, res.Run, rundir.Interrupted, 130)
 		if res.Run.Provenance.Ended.Before(res.Run.Provenance.Started) {
 			t.Errorf("it ended at %v", res.Run.Provenance.Ended)
+		}
+	})
+	t.Run("a copied trial", func(t *testing.T) {
+		trials := filepath.Join(b.opts.Dir, "trials")
+		copied := filepath.Join(trials, "two-2 (copy)")
+		if err := os.CopyFS(copied, os.DirFS(filepath.Join(trials, "two-2"))); err != nil {
+			t.Fatal(err)
+		}
+		counts := func(want string) {
+			t.Helper()
+			res := judge(t)
+			for _, tr := range res.Run.Trials {
+				if tr.Counted != (tr.Block == 1) {
+					t.Errorf("%s-%d counts: %v", tr.Arm, tr.Block, tr.Counted)
+				}
+			}
+			says(t, "reasons", res.Run.Reasons, "block 2", want)
+		}
+		counts("two recordings of arm two")
+		// Beside one that is not there it does not stand for that.
+		away := filepath.Join(b.opts.Dir, "one-2")
+		if err := os.Rename(filepath.Join(trials, "one-2"), away); err != nil {
+			t.Fatal(err)
+		}
+		counts("two recordings of arm two")
+		if err := errors.Join(os.Rename(away, filepath.Join(trials, "one-2")), os.RemoveAll(copied)); err != nil {
+			t.Fatal(err)
 		}
 	})
 	t.Run("a trial is missing", func(t *testing.T) {

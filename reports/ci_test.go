@@ -285,6 +285,40 @@ func TestAnnotations(t *testing.T) {
 	}
 }
 
+// TestWarningsAreNoErrors: whatever becomes of an objective that only warns, a run that passes is green on a CI server, however strict
+// that one is, and the warning is told all the same.
+func TestWarningsAreNoErrors(t *testing.T) {
+	strict := reports.Policy{Inconclusive: reports.Fail, Invalid: reports.Fail}
+	for _, c := range []struct {
+		verdict rundir.Verdict
+		level   string
+		title   string
+	}{
+		{rundir.Fail, "warning", "tutti: failed, severity warn: price"},
+		{rundir.Inconclusive, "notice", "tutti: inconclusive, severity warn: price"},
+		{rundir.Invalid, "notice", "tutti: invalid, severity warn: price"},
+	} {
+		r := crash(1)
+		r.Run.Objectives[4].Verdict = c.verdict
+		if got := annotationsOf(t, r, strict); len(got) != 1 || got[0].name != c.level || got[0].props["title"] != c.title {
+			t.Errorf("%s gives %+v", c.verdict, got)
+		}
+		told := 0
+		for _, e := range parseXML(t, render(t, r, strict.JUnit)).all("testcase") {
+			kind, message := e.outcome()
+			if kind == "failure" || kind == "error" {
+				t.Errorf("%s: the case %s is a %s: %s", c.verdict, e.attr["name"], kind, message)
+			}
+			if kind == "skipped" && e.attr["name"] == "price" {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("%s: JUnit tells of it %d times", c.verdict, told)
+		}
+	}
+}
+
 // TestAnnotationsBound: five at most, the last tells of the others; and a run without objectives is told, too.
 func TestAnnotationsBound(t *testing.T) {
 	for n := 1; n < 9; n++ {

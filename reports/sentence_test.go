@@ -7,6 +7,7 @@ import (
 	"time"
 
 	tutti "github.com/tutti-bench/tutti/lib"
+	"github.com/tutti-bench/tutti/lib/analysis"
 	"github.com/tutti-bench/tutti/lib/analysis/analysistest"
 	"github.com/tutti-bench/tutti/lib/record"
 	"github.com/tutti-bench/tutti/lib/rundir"
@@ -26,6 +27,11 @@ func plain(t *testing.T, r *tutti.Result) string {
 }
 
 func TestSentences(t *testing.T) {
+	price := func(v, low, high float64) func(r *tutti.Result) {
+		return func(r *tutti.Result) {
+			r.Run.Objectives[4].Value = rundir.Value{Value: &v, Low: &low, High: &high, State: analysis.OK}
+		}
+	}
 	verdict := func(v rundir.Verdict, reasons ...string) func(r *tutti.Result) {
 		return func(r *tutti.Result) { r.Run.Verdict, r.Run.Reasons = v, reasons }
 	}
@@ -75,6 +81,21 @@ func TestSentences(t *testing.T) {
 			},
 			[]string{"With app-1 and lb-1 partitioned"},
 			[]string{"2 of 3"},
+		},
+		{
+			"a price below threefold", 6, price(2.6, 2.1, 3.2),
+			[]string{"Price: median latency +160 % (110 – 220) before the fault.", "nothing broken: +160 % (110 – 220) against"},
+			nil,
+		},
+		{
+			"a price of threefold and more", 6, price(3.4, 2.9, 4.1),
+			[]string{"Price: median latency × 3.40 (2.90 – 4.10) before the fault.", "nothing broken: × 3.40 (2.90 – 4.10) against"},
+			nil,
+		},
+		{
+			"threefold, and no difference shown", 6, price(3.4, 0.5, 21),
+			[]string{"Price: no difference shown in median latency (× 0.500 – 21.0) before the fault."},
+			[]string{"21.0 %"},
 		},
 		{"a development build", 1, func(r *tutti.Result) { r.Run.Provenance.Tutti = "(devel)" }, []string{"tutti development build"}, []string{"(devel)"}},
 		{

@@ -64,3 +64,27 @@ func TestWrites(t *testing.T) {
 		t.Errorf("nobody could look, and JUnit does not say so:\n%s", s)
 	}
 }
+
+// The note counts the trials in which something came between, not those in which single writes could not be read.
+func TestWritesOfSomeTrials(t *testing.T) {
+	r := crash(3)
+	cluster := 0
+	for i, tr := range r.Trials {
+		w := record.Writes{Of: "write", Acknowledged: 1000, Kept: 1000}
+		if r.Run.Trials[i].Arm == "cluster" {
+			switch cluster++; cluster {
+			case 1:
+				w.Kept, w.Unread, w.Problem = 0, 1000, "it was not ready again"
+			case 2:
+				w.Kept, w.Unread = 999, 1
+			}
+		}
+		tr.Rec.Writes = []record.Writes{w}
+	}
+	if page := plain(t, r); !strings.Contains(page, "in 1 trial not all is known: it was not ready again") {
+		t.Error("the page does not say that it is one trial of three")
+	}
+	if s := string(render(t, r, reports.JUnit)); strings.Count(s, `<skipped message="cluster, write`) != 1 || strings.Contains(s, `<skipped message="single, write`) {
+		t.Errorf("JUnit skips other ledgers than the one that is not whole:\n%s", s)
+	}
+}

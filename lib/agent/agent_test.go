@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -185,6 +186,11 @@ func TestProbe(t *testing.T) {
 	frozen := serve(t, &loadtest.Server{Delay: time.Minute})
 	gone := serve(t, &loadtest.Server{})
 	_ = gone.Close()
+	verbose := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.URL.Query().Get("header"))
+		w.Header().Set("X-Words", strings.Repeat("w", size))
+	}))
+	defer verbose.Close()
 	prior := serve(t, &loadtest.Server{HTTP2: true})
 	encrypted := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 2 && r.URL.Path == "/two" {
@@ -208,6 +214,8 @@ func TestProbe(t *testing.T) {
 		{"frozen", agent.Probe{URL: "http://" + frozen.Address(), Path: "/", Timeout: 50 * time.Millisecond}, "deadline"},
 		{"frozen, connect", agent.Probe{URL: "http://" + frozen.Address()}, ""},
 		{"nobody", agent.Probe{URL: "http://" + gone.Address()}, "refused"},
+		{"header", agent.Probe{URL: verbose.URL, Path: "/?header=50000"}, ""},
+		{"header without end", agent.Probe{URL: verbose.URL, Path: "/?header=1000000"}, "exceeded"},
 		{"no host", agent.Probe{URL: "/"}, "want one such as"},
 		{"HTTP/2 by prior knowledge", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/", HTTP2: true}, ""},
 		{"HTTP/1.1 where HTTP/2 is", agent.Probe{URL: "http://" + prior.Address() + "/", Path: "/"}, "probe: GET"},
@@ -245,6 +253,8 @@ func TestFetch(t *testing.T) {
 					return
 				}
 			}
+		case "/verbose":
+			w.Header().Set("X-Words", strings.Repeat("w", 1e6))
 		case "/silent":
 			<-r.Context().Done()
 		}
@@ -262,6 +272,9 @@ func TestFetch(t *testing.T) {
 	}
 	if f, err := fetch("/endless"); err != nil || len(f.Body) != agent.MaxFetched {
 		t.Errorf("%d bytes of an endless answer, %v", len(f.Body), err)
+	}
+	if f, err := fetch("/verbose"); err == nil || !strings.Contains(err.Error(), "exceeded") {
+		t.Errorf("a header of a million bytes: %d, %v", f.Status, err)
 	}
 	if f, err := fetch("/silent"); err == nil {
 		t.Errorf("%+v of one that says nothing", f)
@@ -333,20 +346,32 @@ func TestBadAgents(t *testing.T) {
 	}
 }
 
+// Whatever is asked of an agent that dies, or has died, tells of its loss.
 func TestAgentDies(t *testing.T) {
 	s := serve(t, new(loadtest.Server))
 	p := start(t, "good")
+	lost := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, agent.ErrLost) || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	c := dial(t, p)
 	_, err := c.Load(t.Context(), plan(s, 100, time.Minute), func(time.Time) { p.Kill() }, func(record.Bin) {})
-	if err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("load: %v", err)
-	}
-	if err := c.Probe(t.Context(), agent.Probe{URL: "http://x"}); err == nil {
-		t.Error("probe: no error")
-	}
+	lost("during a load", err)
+	lost("before a probe", c.Probe(t.Context(), agent.Probe{URL: "http://x"}))
 	if err := c.Close(); err == nil {
 		t.Error("close: no error")
 	}
+	p = start(t, "good")
+	c = dial(t, p)
+	deadly := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		p.Kill()
+		<-r.Context().Done()
+	}))
+	defer deadly.Close()
+	lost("during a probe", c.Probe(t.Context(), agent.Probe{URL: deadly.URL, Path: "/"}))
+	_ = c.Close() // it was killed
 }
 
 // burst emits all of a schedule at once.

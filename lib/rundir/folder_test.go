@@ -57,6 +57,34 @@ func TestCreate(t *testing.T) {
 	refused(t, err, file)
 }
 
+// Two runs that come to one folder at once both see it empty: one of them has it, and the other is told.
+func TestCreateAtOnce(t *testing.T) {
+	for range 100 {
+		dir := filepath.Join(t.TempDir(), "run")
+		errs, begin := make(chan error), make(chan bool)
+		const runs = 4
+		for range runs {
+			go func() {
+				<-begin
+				_, err := rundir.Create(dir)
+				errs <- err
+			}()
+		}
+		close(begin)
+		have := 0
+		for range runs {
+			if err := <-errs; err == nil {
+				have++
+			} else {
+				refused(t, err, dir)
+			}
+		}
+		if have != 1 {
+			t.Fatalf("%d of %d runs have the folder", have, runs)
+		}
+	}
+}
+
 func TestOpen(t *testing.T) {
 	_, err := rundir.Open(t.TempDir())
 	refused(t, err, "plan.json", "no run's folder")

@@ -166,6 +166,37 @@ func TestSearchCancelled(t *testing.T) {
 	})
 }
 
+// An agent that is lost between two loads of a search is what spoils the trial: it is no target that does not settle, and no reason to
+// end the run.
+func TestSearchLosesAgent(t *testing.T) {
+	for which, want := range map[int]string{1: "the load agent was lost", 2: "agent 2 of 2: the load agent was lost"} {
+		m := &shortLived{Fake: &trialtest.Fake{}, which: which}
+		cfg := searching(t, m.Fake, 1, "availability >= 99%")
+		cfg.Driver, cfg.Plan.Agents = m, 2
+		var stages []string
+		cfg.Hooks.Stage = func(s string) {
+			if stages = append(stages, s); s == "letting the target settle" {
+				m.die()
+			}
+		}
+		synctest.Test(t, func(t *testing.T) {
+			rec, err := trial.Run(t.Context(), cfg)
+			if err != nil {
+				t.Fatalf("agent %d: %v", which, err)
+			}
+			if got := answers(rec); got != "m" {
+				t.Errorf("agent %d: answers %s, want that of the hold before; stages %q", which, got, stages)
+			}
+			if p := analysis.Of(rec).Problems(); !slices.ContainsFunc(p, func(p string) bool { return strings.Contains(p, want) }) {
+				t.Errorf("agent %d: problems %q, want %q", which, p, want)
+			}
+			if m.Downs() != 1 {
+				t.Errorf("agent %d: the target was removed %d times", which, m.Downs())
+			}
+		})
+	}
+}
+
 // mortal has a node that dies during the second hold, and comes back after a while or not at all.
 type mortal struct {
 	*trialtest.Fake

@@ -291,11 +291,13 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-// shortLived is a target of which the second agent dies some time after it was started.
+// shortLived is a target of which one agent dies: some time after it was started, or by die.
 type shortLived struct {
 	*trialtest.Fake
 
-	after    time.Duration // 0: none does
+	which    int           // of its agents, from 1 on; 0: none does
+	after    time.Duration // 0: not by itself
+	die      func()
 	attached int
 }
 
@@ -306,7 +308,7 @@ func (m *shortLived) Up(ctx context.Context, s target.Spec) (target.Cluster, err
 
 func (m *shortLived) Attach(ctx context.Context, args ...string) (*target.Process, error) {
 	p, err := m.Fake.Attach(ctx, args...)
-	if m.attached++; m.attached == 2 && m.after > 0 {
+	if m.attached++; m.attached == m.which {
 		out := p.Stdout
 		r, w := io.Pipe()
 		p.Stdout = r
@@ -314,7 +316,10 @@ func (m *shortLived) Attach(ctx context.Context, args ...string) (*target.Proces
 			_, err := io.Copy(w, out)
 			_ = w.CloseWithError(err)
 		}()
-		time.AfterFunc(m.after, func() { _ = w.Close(); p.Kill() })
+		m.die = func() { _ = w.Close(); p.Kill() }
+		if m.after > 0 {
+			time.AfterFunc(m.after, m.die)
+		}
 	}
 	return p, err
 }
@@ -366,7 +371,7 @@ func TestAgentsSideBySide(t *testing.T) {
 
 // A trial that lost an agent is not valid, and says why; it is no reason to end the run.
 func TestAgentDies(t *testing.T) {
-	m := &shortLived{Fake: &trialtest.Fake{}, after: 20 * time.Second}
+	m := &shortLived{Fake: &trialtest.Fake{}, which: 2, after: 20 * time.Second}
 	c := config(m.Fake, 2, killAt10())
 	c.Driver, c.Plan.Agents = m, 2
 	ingress(t, &c)

@@ -249,6 +249,35 @@ func TestBenchmarks(t *testing.T) {
 	}
 }
 
+// TestBenchmarksWithoutNumbers: a trial of which every metric is left out has no line; a name and a count alone are none to benchstat.
+func TestBenchmarksWithoutNumbers(t *testing.T) {
+	r, trials := runOf(t, analysistest.CrashRun(2)...)
+	mute := trials[0].Arm
+	for _, tr := range trials {
+		for key := range tr.Metrics {
+			if tr.Arm == mute {
+				tr.Metrics[key] = rundir.Value{State: analysis.Never}
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := export.Benchmarks(&b, r, trials); err != nil {
+		t.Fatal(err)
+	}
+	lines := readBench(t, b.String())
+	if len(lines) != 2 {
+		t.Errorf("%d lines of 2 trials that have numbers:\n%s", len(lines), b.String())
+	}
+	for _, l := range lines {
+		if strings.Contains(l.name, "arm="+mute) {
+			t.Errorf("%s has a line", mute)
+		}
+	}
+	if !strings.Contains(b.String(), "# p50 of arm "+mute+" left out") {
+		t.Errorf("nothing says why %s has no line:\n%s", mute, b.String())
+	}
+}
+
 // TestNames: arms whose names become the same word stay apart, a name that ends like processors keeps its end, and nothing
 // that a name holds begins a line or a field.
 func TestNames(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -469,6 +470,35 @@ func TestImageLost(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A start that fails says so when what it had made could not be removed, and only then.
+func TestLeftAfterAStart(t *testing.T) {
+	for _, left := range []bool{false, true} {
+		home(t)
+		f := newFake(t, "1.51")
+		f.handle = func(w http.ResponseWriter, r *http.Request, path string) bool {
+			refuse := ""
+			switch {
+			case strings.HasSuffix(path, "/start"):
+				refuse = "no start today"
+			case left && r.Method == http.MethodDelete && strings.HasPrefix(path, "/containers/"):
+				refuse = "no end today"
+			default:
+				return false
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			reply(w, map[string]any{"message": refuse})
+			return true
+		}
+		_, err := f.driver().Up(t.Context(), target.Spec{Target: web(1), Run: "R", Trial: "a-1"})
+		if err == nil || !strings.Contains(err.Error(), "no start today") {
+			t.Fatalf("it is up: %v", err)
+		}
+		if errors.Is(err, target.ErrLeft) != left || strings.Contains(err.Error(), "no end today") != left {
+			t.Errorf("left is %t: %v", left, err)
+		}
 	}
 }
 

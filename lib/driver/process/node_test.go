@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,14 +179,19 @@ func TestWhatIsNotEnforcedIsSaid(t *testing.T) {
 	}
 }
 
-func TestLogIsCapped(t *testing.T) {
+// afterFlood is a node that starts once another one has printed more than a log keeps.
+func afterFlood() *target.Target {
 	tg := waiting(1)
 	app := tg.Services["app"]
 	app.DependsOn = []target.Dependency{{Service: "flood", Condition: target.Completed, Required: true}}
 	tg.Services["app"] = app
 	tg.Services["flood"] = target.Service{Name: "flood", Scale: 1, Image: app.Image, Command: []string{"flood"}}
+	return tg
+}
+
+func TestLogIsCapped(t *testing.T) {
 	logs := t.TempDir()
-	c, err := process.New(process.Config{}).Up(t.Context(), spec(tg, logs))
+	c, err := process.New(process.Config{}).Up(t.Context(), spec(afterFlood(), logs))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,11 +225,37 @@ func TestRegistrationThatFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the dog is asleep") {
 		t.Errorf("the target is up with a child that nobody watches: %v", err)
 	}
+	if errors.Is(err, target.ErrLeft) {
+		t.Errorf("nothing is left, and the error says so: %v", err)
+	}
 	if len(pids) != 1 {
 		t.Fatalf("%d children were started, want 1", len(pids))
 	}
 	if p, err := os.FindProcess(pids[0]); err == nil && alive(p) {
 		t.Errorf("process %d is left", pids[0])
+	}
+}
+
+// A start that fails says so when not all that it had begun could be ended well.
+func TestLeftAfterAStart(t *testing.T) {
+	const full = "/dev/full"
+	if _, err := os.Stat(full); err != nil {
+		t.Skip("there is no /dev/full here")
+	}
+	logs := t.TempDir()
+	if err := os.Symlink(full, filepath.Join(logs, "flood-1.log")); err != nil {
+		t.Fatal(err)
+	}
+	children := 0
+	d := process.New(process.Config{Register: func(int) error {
+		if children++; children == 2 {
+			return errors.New("the dog is asleep")
+		}
+		return nil
+	}})
+	_, err := d.Up(t.Context(), spec(afterFlood(), logs))
+	if !errors.Is(err, target.ErrLeft) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "the dog is asleep") {
+		t.Errorf("%v; want why it did not start, and that a log could not be kept", err)
 	}
 }
 
