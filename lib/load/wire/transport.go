@@ -29,7 +29,7 @@ type Options struct {
 	MaxIdle    time.Duration // after which an idle connection is not taken again; default 90 s
 	MaxHeader  int           // bytes of an answer's header; default 1 MiB
 
-	Patience time.Duration // of a lane that parks, until it does; default 20 ms, and less than 0 for at once
+	Patience time.Duration // of a lane that parks, until it does; default 100 ms, and less than 0 for at once
 }
 
 // The defaults of [Options].
@@ -40,7 +40,7 @@ const (
 	defaultMaxWaiting = 100_000
 	defaultMaxIdle    = 90 * time.Second
 	defaultMaxHeader  = 1 << 20
-	defaultPatience   = 20 * time.Millisecond
+	defaultPatience   = 100 * time.Millisecond
 )
 
 func (o Options) filled() Options {
