@@ -479,7 +479,7 @@ func TestLeftAfterAStart(t *testing.T) {
 		home(t)
 		f := newFake(t, "1.51")
 		f.handle = func(w http.ResponseWriter, r *http.Request, path string) bool {
-			refuse := ""
+			var refuse string
 			switch {
 			case strings.HasSuffix(path, "/start"):
 				refuse = "no start today"
