@@ -186,7 +186,7 @@ func (g *gate) work(w work, wake chan work) {
 	g.workers.Done()
 }
 
-// resume is what a worker does that a parked request is given to.
+// resume is the life of a worker that begins with a parked request. The place among the workers is that request's.
 func (g *gate) resume(by *sender) {
 	g.run.resume(g.ctx, by)
 	var wake chan work

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Lane sends requests one after the other, for one goroutine that sends many, and makes little of it: what goes out was
+// A Lane sends requests one after the other, for one goroutine at a time that sends many, and makes little of it: what goes out was
 // written beforehand, and of an answer only what is asked for is kept. It keeps its connection for the next request as the
 // transport would, and holds to the same rules: the same requests over the transport and over lanes end the same.
 type Lane struct {
@@ -160,7 +160,7 @@ var ErrParked = errors.New("the answer is long in coming")
 
 // Park makes the lane one that keeps no goroutine waiting. Where an answer does not begin soon, [Lane.Do] returns [ErrParked], with which
 // the lane belongs to ready, which is called in a goroutine of its own, perhaps already: what is left of the exchange,
-// [Lane.Resume] does. Where the system has no such thing, Do waits.
+// [Lane.Resume] does. Where the system has no such thing, Do waits. The end of the transport calls ready too, and does not wait for it.
 func (l *Lane) Park(ready func()) {
 	l.shot.close()
 	if to := l.t.parking(); to != nil {
@@ -183,7 +183,7 @@ func (l *Lane) Do(ctx context.Context, deadline time.Time, m *Message, most int)
 		c.limit = limit
 		c.arm(now)
 		l.message, l.most, l.before = m, most, c.in
-		// If that was just now, the connection is used whatever has come on it, and what becomes of the request is told.
+		// If the answer before ended just now, the connection is used whatever has come on it, and what becomes of the request is told.
 		err := l.shot.fire(c, m.bytes, !c.reused || now-c.idleSince < justNow, now)
 		if err == ErrParked { //nolint:errorlint // it is never wrapped, and the lane is not ours any more
 			return nil, err

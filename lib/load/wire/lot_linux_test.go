@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/tutti-bench/tutti/lib/load/loadtest"
 )
 
 // A parkable is a lane that parks, to a server that the test plays.
@@ -211,33 +213,16 @@ func TestLaneThatDoesNotPark(t *testing.T) {
 func TestFullLot(t *testing.T) {
 	const lanes = 500
 	release := make(chan struct{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	s := &loadtest.Server{Answer: func(c net.Conn, _ *http.Request) error {
+		<-release
+		_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		return err
+	}}
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				r := bufio.NewReader(c)
-				for {
-					if _, err := http.ReadRequest(r); err != nil {
-						return
-					}
-					<-release
-					if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String(), nil)
+	t.Cleanup(func() { _ = s.Close() })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Address(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
